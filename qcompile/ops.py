@@ -1,0 +1,60 @@
+"""The operators of the integer graph: the ONNX domain `qcompile`, in words and as names.
+
+T8 is uint8 or int8. A shape is logical ONNX order (NCHW); layout is the lowering's affair.
+`acc` is exact int32. The last step of every arithmetic operator is the same:
+
+    y_dtype T8:     y = clamp(rint(t) + y_zero_point, lo, hi)      rint: ties to even
+    y_dtype float:  y = clamp(t, lo, hi)                           no step, no rounding
+
+with the attributes `y_dtype` (ONNX type number), `y_zero_point` (int), `lo`, `hi` (float
+attributes, in y's own units, -inf and inf allowed for float) and t in float32:
+
+    t = float32(acc) * multiplier
+    t = fma(float32(acc), multiplier, float32(r - r_zero_point) * r_multiplier)   residual
+
+operator      inputs                                                   attributes besides the four
+------------- -------------------------------------------------------- ---------------------------
+QConv         x T8[N,C,H,W], w int8[O,C/group,kh,kw], bias int32[O],   strides, pads, dilations,
+              multiplier f32[O], r T8[N,O,OH,OW]?, r_multiplier f32[]? group, x_zero_point,
+                                                                       r_zero_point
+              acc = bias[o] + sum (x - x_zero_point) * w; a padded x counts as x_zero_point
+QMatMul       x T8[...,K], w int8[K,N], bias int32[N],                 x_zero_point, r_zero_point
+              multiplier f32[N], r T8[...,N]?, r_multiplier f32[]?
+QAdd          a T8, b T8 (numpy broadcasting), a_multiplier f32[],     a_zero_point, b_zero_point
+              b_multiplier f32[]
+              the residual form of t with acc = a - a_zero_point, r = b
+QAveragePool  x T8[N,C,H,W], multiplier f32[OH,OW] or f32[1,1]         kernel_shape, strides,
+              acc = sum (x - x_zero_point) over the window             pads, dilations,
+              (a padded x adds 0; the counts are in the multiplier)    x_zero_point
+QSoftmax      x T8, table int32[256], multiplier f32[]                 axis
+              e = table[max(x) - x], S = sum(e) in int32 over axis,
+              t = (float32(e) * multiplier) / float32(S)
+QLut          x T8, table T8[256]                                      (none, not even the four)
+              y = table[x - lowest value of x's type]
+
+Multipliers are `float32(s_x * s_w / s_y)`, computed in float64 and rounded once; for a float
+y they are `float32(s_x * s_w)`. Operators that only move integers stay standard ONNX, on
+tensors of one scale: MaxPool, Concat, Reshape, Flatten, Transpose, Squeeze, Unsqueeze, Slice,
+Pad. At the borders stand QuantizeLinear and DequantizeLinear with a per-tensor scale; inside a
+float island stands standard float ONNX.
+"""
+
+from __future__ import annotations
+
+DOMAIN = "qcompile"
+VERSION = 1
+
+QCONV = "QConv"
+QMATMUL = "QMatMul"
+QADD = "QAdd"
+QAVERAGEPOOL = "QAveragePool"
+QSOFTMAX = "QSoftmax"
+QLUT = "QLut"
+
+INTEGER_OPS = frozenset({QCONV, QMATMUL, QADD, QAVERAGEPOOL, QSOFTMAX, QLUT})
+
+SCALE = "qcompile.scale"
+"""metadata_props key of a value: its scale, as repr(float)."""
+
+ZERO_POINT = "qcompile.zero_point"
+"""metadata_props key of a value: its zero point."""
