@@ -1,0 +1,206 @@
+"""Functions of one number, as formulas in float64 and as 256-entry tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from qcompile.errors import UnsupportedOpError
+from qcompile.quant import INTEGER_RANGES
+
+F64 = npt.NDArray[np.float64]
+Function = Callable[[F64], F64]
+
+
+def unary_function(node: ir.Node) -> Function | None:
+    """Return the real function that a node computes element by element.
+
+    None where the node is no function of one number, or where its bounds or its attributes
+    are not constants that this file knows.
+    """
+    make = FORMULAS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    return None if make is None else make(node)
+
+
+def table(
+    node: ir.Node,
+    x_scale: float,
+    x_zero_point: int,
+    x_dtype: ir.DataType,
+    y_scale: float,
+    y_zero_point: int,
+    y_dtype: ir.DataType,
+) -> npt.NDArray[np.generic]:
+    """Return the node's table: `y = table[x - lowest value of x's type]`.
+
+    Raises:
+        UnsupportedOpError: The node is not a function of one number.
+    """
+    function = unary_function(node)
+    if function is None:
+        raise UnsupportedOpError(
+            f"{node.op_type} is not a function of one number with constant parameters",
+            where=f"node {node.name or node.outputs[0].name!r}",
+            hint=f"tables exist for {', '.join(sorted(UNARY_OPS))}",
+        )
+    return tabulate(function, x_scale, x_zero_point, x_dtype, y_scale, y_zero_point, y_dtype)
+
+
+def requantize_table(
+    x_scale: float,
+    x_zero_point: int,
+    x_dtype: ir.DataType,
+    y_scale: float,
+    y_zero_point: int,
+    y_dtype: ir.DataType,
+) -> npt.NDArray[np.generic]:
+    """Return the table that only changes scale, zero point and type."""
+    return tabulate(
+        lambda x: x, x_scale, x_zero_point, x_dtype, y_scale, y_zero_point, y_dtype
+    )
+
+
+def tabulate(
+    function: Function,
+    x_scale: float,
+    x_zero_point: int,
+    x_dtype: ir.DataType,
+    y_scale: float,
+    y_zero_point: int,
+    y_dtype: ir.DataType,
+) -> npt.NDArray[np.generic]:
+    """Return `clamp(rint(f((q - zx) * sx) / sy) + zy)` for every q, lowest first.
+
+    All in float64; ties to even; where f is not a number (the root of a negative) it counts
+    as 0.
+    """
+    low, high = INTEGER_RANGES[x_dtype]
+    y_low, y_high = INTEGER_RANGES[y_dtype]
+    x: F64 = (np.arange(low, high + 1, dtype=np.float64) - float(x_zero_point)) * float(
+        x_scale
+    )
+    with np.errstate(all="ignore"):
+        y = function(x)
+        y = np.where(np.isnan(y), 0.0, y)
+        steps = np.rint(y / float(y_scale)) + float(y_zero_point)
+    return np.clip(steps, y_low, y_high).astype(y_dtype.numpy())
+
+
+def _parameter(node: ir.Node, name: str, default: float) -> float:
+    """Return a float attribute; a default rounds to float32 as a written one does."""
+    return float(np.float32(node.attributes.get_float(name, default)))
+
+
+def _clip(node: ir.Node) -> Function | None:
+    low, high = -math.inf, math.inf
+    for index, value in enumerate(node.inputs[1:3]):
+        if value is None:
+            continue
+        if value.const_value is None or value.is_graph_input() or value.const_value.size != 1:
+            return None
+        bound = float(value.const_value.numpy().reshape(()))
+        low, high = (bound, high) if index == 0 else (low, bound)
+    return lambda x: np.minimum(np.maximum(x, low), high)
+
+
+def _leaky_relu(node: ir.Node) -> Function:
+    alpha = _parameter(node, "alpha", 0.01)
+    return lambda x: np.where(x < 0, alpha * x, x)
+
+
+def _thresholded_relu(node: ir.Node) -> Function:
+    alpha = _parameter(node, "alpha", 1.0)
+    return lambda x: np.where(x > alpha, x, 0.0)
+
+
+def _hard_sigmoid(node: ir.Node) -> Function:
+    alpha, beta = _parameter(node, "alpha", 0.2), _parameter(node, "beta", 0.5)
+    return lambda x: np.clip(alpha * x + beta, 0.0, 1.0)
+
+
+def _elu(node: ir.Node) -> Function:
+    alpha = _parameter(node, "alpha", 1.0)
+    return lambda x: np.where(x < 0, alpha * np.expm1(np.minimum(x, 0.0)), x)
+
+
+def _celu(node: ir.Node) -> Function:
+    alpha = _parameter(node, "alpha", 1.0)
+    return lambda x: np.maximum(x, 0.0) + np.minimum(0.0, alpha * np.expm1(x / alpha))
+
+
+def _selu(node: ir.Node) -> Function:
+    alpha = _parameter(node, "alpha", 1.67326319217681884765625)
+    gamma = _parameter(node, "gamma", 1.05070102214813232421875)
+    return lambda x: gamma * np.where(x <= 0, alpha * np.expm1(np.minimum(x, 0.0)), x)
+
+
+def _gelu(node: ir.Node) -> Function | None:
+    approximate = node.attributes.get_string("approximate", "none")
+    if approximate == "none":
+        return lambda x: 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0)))
+    if approximate == "tanh":
+        factor = math.sqrt(2.0 / math.pi)
+        return lambda x: 0.5 * x * (1.0 + np.tanh(factor * (x + 0.044715 * x**3)))
+    return None
+
+
+def _swish(node: ir.Node) -> Function:
+    alpha = _parameter(node, "alpha", 1.0)
+    return lambda x: x * _sigmoid(alpha * x)
+
+
+def _erf(x: F64) -> F64:
+    return np.array([math.erf(each) for each in x.ravel()], np.float64).reshape(x.shape)
+
+
+def _sigmoid(x: F64) -> F64:
+    z = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1.0, z) / (1.0 + z)
+
+
+def _softplus(x: F64) -> F64:
+    return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _plain(function: Function) -> Callable[[ir.Node], Function | None]:
+    return lambda node: function
+
+
+FORMULAS: dict[str, Callable[[ir.Node], Function | None]] = {
+    "Abs": _plain(np.abs),
+    "Ceil": _plain(np.ceil),
+    "Celu": _celu,
+    "Clip": _clip,
+    "Cos": _plain(np.cos),
+    "Elu": _elu,
+    "Erf": _plain(_erf),
+    "Exp": _plain(np.exp),
+    "Floor": _plain(np.floor),
+    "Gelu": _gelu,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _plain(lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0)),
+    "LeakyRelu": _leaky_relu,
+    "Log": _plain(np.log),
+    "Mish": _plain(lambda x: x * np.tanh(_softplus(x))),
+    "Neg": _plain(np.negative),
+    "Reciprocal": _plain(np.reciprocal),
+    "Relu": _plain(lambda x: np.maximum(x, 0.0)),
+    "Round": _plain(np.rint),
+    "Selu": _selu,
+    "Sigmoid": _plain(_sigmoid),
+    "Sign": _plain(np.sign),
+    "Sin": _plain(np.sin),
+    "Softplus": _plain(_softplus),
+    "Softsign": _plain(lambda x: x / (1.0 + np.abs(x))),
+    "Sqrt": _plain(np.sqrt),
+    "Swish": _swish,
+    "Tanh": _plain(np.tanh),
+    "ThresholdedRelu": _thresholded_relu,
+}
+"""Operator -> the function of a node, from its attributes and constant inputs."""
+
+UNARY_OPS = frozenset(FORMULAS)
