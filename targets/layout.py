@@ -33,7 +33,8 @@ class Layout:
 
     A rank-4 tensor (N, C, H, W) is `spatial`; every other tensor is `rows`: one image of one
     line, a pixel for each row, the last axis as channels. Channels from c to c_pad hold
-    anything and must never influence a real one.
+    anything and must never influence a real one. `image` tells the two apart where their sizes
+    agree: axis 1 of the tensor holds the channels, not the last.
     """
 
     n: int
@@ -42,12 +43,13 @@ class Layout:
     c: int
     c_pad: int
     halo: Halo = Halo()
+    image: bool = False
 
     @classmethod
     def spatial(cls, shape: Sequence[int], lanes: int = 1, halo: Halo | None = None) -> Layout:
         """Return the layout of a rank-4 tensor (N, C, H, W)."""
         n, c, h, w = shape
-        return cls(n, h, w, c, round_up(c, lanes), halo or Halo())
+        return cls(n, h, w, c, round_up(c, lanes), halo or Halo(), image=True)
 
     @classmethod
     def rows(cls, shape: Sequence[int], lanes: int = 1) -> Layout:

@@ -1,0 +1,187 @@
+"""Float islands: the nodes that stay float, imported through TVM's own ONNX front end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import tvm
+from tvm import relax
+from tvm.relax.frontend.onnx import from_onnx
+
+from qcompile import ops
+from qcompile.errors import UnsupportedOpError
+
+FLOAT_SIDE_OPS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Island:
+    """Neighbouring float nodes that are imported as one.
+
+    Attributes:
+        nodes: In topological order.
+        inputs: Values from outside, without constants.
+        outputs: Values that are read outside.
+    """
+
+    nodes: tuple[ir.Node, ...]
+    inputs: tuple[ir.Value, ...]
+    outputs: tuple[ir.Value, ...]
+
+    @classmethod
+    def around(cls, nodes: Sequence[ir.Node], keep: frozenset[ir.Value]) -> Island:
+        """Return the island of these nodes; `keep` are outputs wanted beside those read."""
+        inside = set(nodes)
+        read = [value for node in nodes for value in node.inputs if value is not None]
+        inputs = [
+            value for value in read if value.producer() not in inside and not value.const_value
+        ]
+        outputs = [
+            value
+            for node in nodes
+            for value in node.outputs
+            if value in keep
+            or value.is_graph_output()
+            or any(user not in inside for user in value.consumers())
+        ]
+        return cls(tuple(nodes), tuple(dict.fromkeys(inputs)), tuple(outputs))
+
+    def to_relax(self) -> Any:
+        """Return an IRModule whose `main` computes the outputs from the inputs.
+
+        Raises:
+            UnsupportedOpError: TVM's importer does not know an operator.
+        """
+        model = self.to_onnx()
+        try:
+            module = from_onnx(model, keep_params_in_input=False)
+        except Exception as error:
+            names = sorted({node.op_type for node in self.nodes})
+            raise UnsupportedOpError(
+                f"neither an integer kernel nor a float one: {str(error).splitlines()[-1]}",
+                where=f"float operators {', '.join(names)} at node {self.nodes[0].name!r}",
+                hint="replace the operator in the model, or cut the model before it",
+            ) from error
+        step = relax.transform
+        return tvm.transform.Sequential(
+            [
+                step.DecomposeOpsForInference(),
+                step.CanonicalizeBindings(),
+                step.LegalizeOps(),
+                step.AnnotateTIROpPattern(),
+                step.FoldConstant(),
+                step.FuseOps(),
+                step.FuseTIR(),
+                step.DeadCodeElimination(),
+            ]
+        )(module)
+
+    def to_onnx(self) -> onnx.ModelProto:
+        """Return the island as an ONNX model of its own."""
+        constants = dict.fromkeys(
+            value
+            for node in self.nodes
+            for value in node.inputs
+            if value is not None and value.const_value is not None
+        )
+        graph = onnx.GraphProto(
+            name="island",
+            node=[ir.to_proto(node) for node in self.nodes],
+            input=[ir.to_proto(value) for value in self.inputs],
+            output=[ir.to_proto(value) for value in self.outputs],
+        )
+        for value in constants:
+            assert value.const_value is not None
+            tensor = onnx.numpy_helper.from_array(value.const_value.numpy(), value.name)
+            graph.initializer.append(tensor)
+        owner = self.nodes[0].graph
+        assert owner is not None
+        version = owner.opset_imports.get("", 21)
+        return onnx.helper.make_model(
+            graph, opset_imports=[onnx.helper.make_opsetid("", version)], ir_version=10
+        )
+
+
+def is_float(node: ir.Node) -> bool:
+    """Whether a node belongs to an island: no integers go in or come out of the 8-bit kind."""
+    if node.domain == ops.DOMAIN or node.op_type in FLOAT_SIDE_OPS:
+        return False
+    operands = [*node.inputs[:1], *node.outputs[:1]]
+    eight = (ir.DataType.UINT8, ir.DataType.INT8)
+    return not all(value is not None and value.dtype in eight for value in operands)
+
+
+def cluster(graph: ir.Graph) -> list[list[ir.Node]]:
+    """Return the nodes in a topological order in which float nodes stand together.
+
+    Each list is one integer node or a run of float nodes. A run may hold unconnected nodes;
+    being consecutive, it can always be computed at once.
+    """
+    waiting = {node: sum(1 for _ in node.predecessors()) for node in graph}
+    ready: dict[bool, list[ir.Node]] = {False: [], True: []}
+    for node in graph:
+        if waiting[node] == 0:
+            ready[is_float(node)].append(node)
+    order: list[list[ir.Node]] = []
+    float_turn = False
+    while ready[False] or ready[True]:
+        if not ready[float_turn]:
+            float_turn = not float_turn
+            if float_turn:
+                order.append([])
+        node = ready[float_turn].pop(0)
+        if float_turn:
+            order[-1].append(node)
+        else:
+            order.append([node])
+        for user in dict.fromkeys(node.successors()):
+            waiting[user] -= 1
+            if waiting[user] == 0:
+                ready[is_float(user)].append(user)
+    return [run for run in order if run]
+
+
+def replay(builder: Any, module: Any, arguments: Sequence[Any], prefix: str) -> list[Any]:
+    """Emit the body of the module's `main` into the function being built; return its outputs."""
+    renamed = {
+        variable: builder.add_func(
+            function.with_attr("global_symbol", prefix + variable.name_hint),
+            prefix + variable.name_hint,
+        )
+        for variable, function in module.functions.items()
+        if isinstance(function, tvm.tirx.PrimFunc)
+    }
+    main = module["main"]
+    known: dict[Any, Any] = dict(zip(main.params, arguments, strict=True))
+
+    def rewrite(expression: Any) -> Any:
+        if isinstance(expression, relax.Var):
+            return known[expression]
+        if isinstance(expression, tvm.ir.GlobalVar):
+            return renamed[expression]
+        if isinstance(expression, relax.Tuple):
+            return relax.Tuple([rewrite(field) for field in expression.fields])
+        if isinstance(expression, relax.TupleGetItem):
+            return relax.TupleGetItem(rewrite(expression.tuple_value), expression.index)
+        if isinstance(expression, relax.Call):
+            arguments = [rewrite(argument) for argument in expression.args]
+            return relax.Call(expression.op, arguments, expression.attrs, expression.ty_args)
+        return expression
+
+    for block in main.body.blocks:
+        for binding in block.bindings:
+            known[binding.var] = builder.emit(rewrite(binding.value))
+    result = main.body.body
+    if isinstance(result.ty, relax.TupleType):
+        whole = rewrite(result)
+        if isinstance(whole, relax.Tuple):
+            return list(whole.fields)
+        return [
+            builder.emit(relax.TupleGetItem(whole, index))
+            for index in range(len(result.ty.fields))
+        ]
+    return [rewrite(result)]
