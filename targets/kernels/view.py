@@ -1,0 +1,142 @@
+"""A tensor as NumPy sees one: extents, strides and an offset into the memory of a Layout."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from qcompile.targets.layout import Layout
+
+Axis = tuple[int, int]
+"""An extent and its stride."""
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """The element (i, j, ...) of a tensor lies at `offset + i * strides[0] + j * strides[1] ...`.
+
+    Transpose, Slice and broadcasting change only these numbers, so a kernel over views does
+    them on the way.
+
+    Attributes:
+        layout: The memory.
+        shape: Logical extents.
+        strides: Elements of memory between neighbours along each axis; 0 repeats.
+        offset: Where the first element lies.
+    """
+
+    layout: Layout
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
+
+    @classmethod
+    def of(cls, shape: Sequence[int], layout: Layout) -> View:
+        """Return the tensor of that shape as it lies in its layout.
+
+        Raises:
+            ValueError: The layout is one of another shape.
+        """
+        shape = tuple(shape)
+        fits = Layout.spatial(shape) if layout.images and len(shape) == 4 else Layout.rows(shape)
+        if (fits.n, fits.h, fits.w, fits.c) != (layout.n, layout.h, layout.w, layout.c):
+            raise ValueError(f"{layout} does not hold a tensor of shape {shape}")
+        if fits.images:
+            line = layout.stored_w * layout.c_pad
+            strides = (layout.stored_h * line, 1, line, layout.c_pad)
+        else:
+            strides = tuple(
+                math.prod(shape[axis + 1 : -1]) * layout.c_pad for axis in range(len(shape) - 1)
+            )
+            strides += (1,) if shape else ()
+        return cls(layout, shape, strides, layout.at(0, 0, 0, 0))
+
+    @classmethod
+    def plain(cls, shape: Sequence[int]) -> View:
+        """Return a tensor in row-major order without any padding."""
+        return cls.of(shape, Layout.rows(shape))
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Extents and strides, pairwise."""
+        return tuple(zip(self.shape, self.strides, strict=True))
+
+    def transpose(self, order: Sequence[int]) -> View:
+        """Return the view whose axis i is this one's axis order[i]."""
+        return self._with([self.axes[axis] for axis in order])
+
+    def slice(self, starts: Sequence[int], shape: Sequence[int], steps: Sequence[int]) -> View:
+        """Return the elements `start + i * step` of each axis; a step may be negative.
+
+        Raises:
+            ValueError: An element would lie outside the tensor.
+        """
+        for size, start, length, step in zip(self.shape, starts, shape, steps, strict=True):
+            last = start + (length - 1) * step
+            if length > 0 and not (0 <= start < size and 0 <= last < size):
+                raise ValueError(f"{start}..{last} is outside an axis of {size}")
+        move = sum(start * stride for start, stride in zip(starts, self.strides, strict=True))
+        strides = [stride * step for stride, step in zip(self.strides, steps, strict=True)]
+        axes = list(zip(shape, strides, strict=True))
+        return dataclasses.replace(self._with(axes), offset=self.offset + move)
+
+    def broadcast_to(self, shape: Sequence[int]) -> View:
+        """Return the view repeated to a shape, by NumPy's rule.
+
+        Raises:
+            ValueError: The shape is not one that this one broadcasts to.
+        """
+        missing = len(shape) - len(self.shape)
+        axes = [(1, 0)] * missing + list(self.axes)
+        if missing < 0 or any(
+            own not in (1, size) for (own, _), size in zip(axes, shape, strict=True)
+        ):
+            raise ValueError(f"{self.shape} does not broadcast to {tuple(shape)}")
+        return self._with(
+            [(size, stride if own == size else 0) for (own, stride), size in zip(axes, shape, strict=True)]
+        )
+
+    def merged(self) -> View:
+        """Return the same elements in the same order with as few axes as strides allow."""
+        axes: list[Axis] = []
+        for extent, stride in self.axes:
+            if extent == 1:
+                continue
+            if axes and axes[-1][1] == extent * stride:
+                extent *= axes.pop()[0]
+            axes.append((extent, stride))
+        return self._with(axes)
+
+    def _with(self, axes: Sequence[Axis]) -> View:
+        shape = tuple(extent for extent, _ in axes)
+        return dataclasses.replace(
+            self, shape=shape, strides=tuple(stride for _, stride in axes)
+        )
+
+
+def align(x: View, y: View) -> tuple[View, View] | None:
+    """Return two views of equal size with one common shape, row-major order kept: a reshape.
+
+    Every axis is split where the other one ends. None where that cannot be, as for rows of
+    6 that become rows of 8 when neither lies without gaps.
+    """
+    if math.prod(x.shape) != math.prod(y.shape):
+        raise ValueError(f"{x.shape} cannot be reshaped to {y.shape}")
+    xs, ys = list(x.merged().axes), list(y.merged().axes)
+    pairs: list[tuple[int, int, int]] = []
+    while xs and ys:
+        (x_extent, x_stride), (y_extent, y_stride) = xs.pop(), ys.pop()
+        extent = min(x_extent, y_extent)
+        if max(x_extent, y_extent) % extent:
+            return None
+        pairs.append((extent, x_stride, y_stride))
+        if x_extent > extent:
+            xs.append((x_extent // extent, x_stride * extent))
+        if y_extent > extent:
+            ys.append((y_extent // extent, y_stride * extent))
+    pairs.reverse()
+    return (
+        x._with([(extent, stride) for extent, stride, _ in pairs]),
+        y._with([(extent, stride) for extent, _, stride in pairs]),
+    )
