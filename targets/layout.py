@@ -43,7 +43,6 @@ class Layout:
     c: int
     c_pad: int
     halo: Halo = Halo()
-    images: bool = True
     image: bool = False
 
     @classmethod
@@ -56,7 +55,7 @@ class Layout:
     def rows(cls, shape: Sequence[int], lanes: int = 1) -> Layout:
         """Return the layout of a tensor whose last axis is the channels."""
         c = shape[-1] if shape else 1
-        return cls(1, 1, math.prod(shape[:-1]), c, round_up(c, lanes), images=False)
+        return cls(1, 1, math.prod(shape[:-1]), c, round_up(c, lanes))
 
     @property
     def stored_h(self) -> int:
