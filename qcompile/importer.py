@@ -1,26 +1,20 @@
-"""Import an ONNX file: one opset, no functions, fixed shapes, constants folded."""
+"""Import an ONNX model: one opset, no functions, fixed shapes, constants folded."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-import onnx.external_data_helper
+import onnx.shape_inference
 import onnx_ir as ir
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes import common
-from onnxscript.optimizer import fold_constants
 
+from qcompile.constants import fold_constants
 from qcompile.errors import CompileError
 from qcompile.input_shapes import STANDARD_DOMAINS, Shapes, fix_input_shapes
+from qcompile.model_file import Source, read_model
 from qcompile.opset import convert_opset, inline_functions, one_line
-
-Source = Path | str | onnx.ModelProto | ir.Model
-
-FOLD_LIMIT = 1 << 22
-"""Elements by which folding one node may make the model grow."""
 
 
 def load_model(source: Source, shapes: Shapes | None = None) -> ir.Model:
@@ -38,125 +32,33 @@ def load_model(source: Source, shapes: Shapes | None = None) -> ir.Model:
         CompileError: It is no valid ONNX model, or one that cannot be brought to this form.
     """
     try:
-        model = _import(_read(source), shapes or {})
+        proto = inline_functions(read_model(source))
+        fix_input_shapes(proto, shapes or {})
+        model = ir.from_proto(convert_opset(proto))
+        _gather_constants(model)
+        fold_constants(model)
+        _gather_constants(model)
+        common.OutputFixPass()(model)
+        common.RemoveUnusedNodesPass()(model)
+        _name_nodes(model)
+        return _infer_shapes(model)
     except CompileError as error:
         if not isinstance(source, Path | str) or error.where == "--shape":
             raise
         where = f"{source}: {error.where}" if error.where else str(source)
         raise CompileError(error.problem, where=where, hint=error.hint) from error
-    return model
 
 
-def _import(proto: onnx.ModelProto, shapes: Shapes) -> ir.Model:
-    _check(proto)
-    proto = inline_functions(proto)
-    _refuse_half(proto)
-    fix_input_shapes(proto, shapes)
-    model = ir.from_proto(convert_opset(proto))
-    _run(
-        model,
+def _gather_constants(model: ir.Model) -> None:
+    """Make every constant an initializer of the main graph, and no input of it."""
+    _name_nodes(model)
+    for step in (
         common.RemoveInitializersFromInputsPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.LiftSubgraphInitializersToMainGraphPass(),
         common.NameFixPass(),
-    )
-    fold_constants(
-        model,
-        onnx_shape_inference=True,
-        input_size_limit=FOLD_LIMIT,
-        output_size_limit=FOLD_LIMIT,
-        should_fold=_may_fold,
-    )
-    _run(
-        model,
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        common.LiftSubgraphInitializersToMainGraphPass(),
-        common.OutputFixPass(),
-        common.RemoveUnusedNodesPass(),
-        common.NameFixPass(),
-    )
-    _name_nodes(model)
-    _infer_shapes(model)
-    return model
-
-
-def _run(model: ir.Model, *steps: ir.passes.InPlacePass) -> None:
-    for step in steps:
+    ):
         step(model)
-
-
-def _read(source: Source) -> onnx.ModelProto:
-    """Return the model of a file or a copy of the one given, with its weights loaded."""
-    if isinstance(source, ir.Model):
-        return ir.to_proto(source)
-    if isinstance(source, onnx.ModelProto):
-        copy = onnx.ModelProto()
-        copy.CopyFrom(source)
-        return copy
-    path = Path(source)
-    try:
-        if path.is_file() and path.stat().st_size == 0:
-            raise CompileError("the file is empty", hint="export the model again")
-        proto = onnx.load_model(path, format="protobuf", load_external_data=False)
-    except FileNotFoundError as error:
-        raise CompileError("no such file") from error
-    except OSError as error:
-        raise CompileError(f"cannot be read: {os.strerror(error.errno or 0)}") from error
-    except DecodeError as error:
-        raise CompileError("not an ONNX model, or cut off", hint=EXPORT_AGAIN) from error
-    try:
-        onnx.external_data_helper.load_external_data_for_model(proto, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise CompileError(
-            f"its external data cannot be read: {one_line(error)}",
-            hint="keep the data file beside the model, under the name the model has for it",
-        ) from error
-    return proto
-
-
-EXPORT_AGAIN = "export it again, or copy it again in binary mode"
-
-
-def _check(proto: onnx.ModelProto) -> None:
-    """Refuse what is not a valid ONNX model."""
-    if not proto.HasField("graph") or not proto.HasField("ir_version"):
-        raise CompileError("not an ONNX model, or cut off", hint=EXPORT_AGAIN)
-    if any(onnx.external_data_helper.uses_external_data(t) for t in proto.graph.initializer):
-        raise CompileError(
-            "its weights lie in a file that was not loaded",
-            hint="give the path of the file, or onnx.load it with its external data",
-        )
-    try:
-        onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        raise CompileError(
-            f"not a valid ONNX model: {one_line(error)}",
-            hint="export it again; onnx.checker.check_model shows the whole message",
-        ) from error
-
-
-def _refuse_half(proto: onnx.ModelProto) -> None:
-    """Refuse a model that computes in 16-bit floats."""
-    half = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-    values = [(v.name, v.type.tensor_type.elem_type) for v in proto.graph.input]
-    values += [(t.name, t.data_type) for t in proto.graph.initializer]
-    for name, dtype in values:
-        if dtype in half:
-            raise CompileError(
-                f"{onnx.TensorProto.DataType.Name(dtype).lower()} models are not supported",
-                where=f"value {name!r}",
-                hint="export the model in float32",
-            )
-
-
-def _may_fold(node: ir.Node) -> bool:
-    """Whether a node of constants may be computed now.
-
-    Quantized weights stay behind their DequantizeLinear, since the integers are what counts;
-    a graph output stays the output of a node.
-    """
-    quantization = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
-    return node.op_type not in quantization and not node.outputs[0].is_graph_output()
 
 
 def _nodes(model: ir.Model) -> Iterator[ir.Node]:
@@ -164,39 +66,53 @@ def _nodes(model: ir.Model) -> Iterator[ir.Node]:
 
 
 def _name_nodes(model: ir.Model) -> None:
-    """Name unnamed nodes for their operator, and number what has another's name."""
+    """Name unnamed nodes for their operator, and number those that have another's name."""
     taken = {node.name for node in _nodes(model)}
     seen: set[str] = set()
     for node in _nodes(model):
-        name = node.name or ""
-        number = 0
-        while not name or name in seen:
-            name = f"{node.name or node.op_type}_{number}"
-            number += 1
-            if name in taken:
-                name = ""
-        node.name = name
-        seen.add(name)
+        if not node.name or node.name in seen:
+            stem = node.name or node.op_type
+            number = 0
+            while f"{stem}_{number}" in taken:
+                number += 1
+            node.name = f"{stem}_{number}"
+            taken.add(node.name)
+        seen.add(node.name)
 
 
-def _infer_shapes(model: ir.Model) -> None:
-    """Give every value its shape and type; refuse a model that leaves one open."""
+def _infer_shapes(model: ir.Model) -> ir.Model:
+    """Return the model with the shape and type of every value.
+
+    Raises:
+        CompileError: Shapes contradict each other, or one is known only at run time.
+    """
     try:
-        common.ShapeInferencePass(strict_mode=False)(model)
-    except Exception as error:
-        raise CompileError(f"its shapes contradict each other: {one_line(error)}") from error
+        proto = onnx.shape_inference.infer_shapes(
+            ir.to_proto(model), check_type=True, strict_mode=True, data_prop=True
+        )
+    except onnx.shape_inference.InferenceError as error:
+        raise CompileError(
+            f"its shapes contradict each other: {one_line(error)}",
+            hint="where a Reshape fixes the batch, only that batch fits: --shape",
+        ) from error
+    model = ir.from_proto(proto)
     for node in _nodes(model):
         for value in node.outputs:
-            if value.shape is not None and value.shape.is_static() and value.dtype is not None:
-                continue
-            if not value.uses() and not value.is_graph_output():
-                continue
-            raise CompileError(
-                f"the shape of {value.name!r} is not known before the model runs",
-                where=f"node {node.name!r} ({node.op_type})",
-                hint=(
-                    "cut the model before this node"
-                    if node.domain in STANDARD_DOMAINS
-                    else f"ONNX does not know {node.domain}; add a value_info to the model"
-                ),
-            )
+            _refuse_open(node, value)
+    return model
+
+
+def _refuse_open(node: ir.Node, value: ir.Value) -> None:
+    """Refuse a value whose shape or type is not fixed, unless nothing reads it."""
+    if value.shape is not None and value.shape.is_static() and value.dtype is not None:
+        return
+    if not value.uses() and not value.is_graph_output():
+        return
+    known = node.domain in STANDARD_DOMAINS
+    raise CompileError(
+        f"the size of {value.name!r} is known only when the model runs",
+        where=f"node {node.name!r} ({node.op_type})",
+        hint="cut the model before this node"
+        if known
+        else f"ONNX does not know the domain {node.domain!r}: add a value_info for the output",
+    )

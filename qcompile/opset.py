@@ -67,7 +67,7 @@ def default_opset(model: onnx.ModelProto) -> int | None:
     return versions[0] if versions else None
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return what a library says on an error as one line of bearable length."""
     text = " ".join(str(error).split())
     return text if len(text) <= 200 else text[:197] + "..."
