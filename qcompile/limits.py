@@ -48,7 +48,7 @@ class AttributeIs:
     """An attribute must have this value (or be absent, where that is the default)."""
 
     name: str
-    value: int
+    value: float
 
     def __call__(self, node: ir.Node, /) -> str | None:
         """Return why not, if not."""
@@ -56,3 +56,29 @@ class AttributeIs:
         if attribute is None or attribute.value == self.value:
             return None
         return f"{self.name} is {attribute.value}, the kernel takes {self.value}"
+
+
+@dataclasses.dataclass(frozen=True)
+class NoConstantInput:
+    """Every input must be an activation."""
+
+    def __call__(self, node: ir.Node, /) -> str | None:
+        """Return why not, if not."""
+        for index in range(len(node.inputs)):
+            if ConstantInput(index)(node) is None:
+                return f"input {index} is a constant"
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class OneOutput:
+    """Outputs after the first must not be asked for."""
+
+    def __call__(self, node: ir.Node, /) -> str | None:
+        """Return why not, if not."""
+        if any(
+            value.name and (value.uses() or value.is_graph_output())
+            for value in node.outputs[1:]
+        ):
+            return f"{len(node.outputs)} outputs are used, the kernel gives one"
+        return None

@@ -1,0 +1,96 @@
+"""Fold a Pad of zeros into the pads of the convolution or average pool after it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import onnx_ir as ir
+
+from qcompile.regions import constant, sole_user
+
+TAKERS = ("Conv", "AveragePool")
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldPad(ir.passes.InPlacePass):
+    """Fold `Conv(Pad(x, p), pads=q)` into `Conv(x, pads=p + q)`; exact.
+
+    An AveragePool counts the padded zeros, so it becomes one with count_include_pad = 1.
+
+    Kept: a Pad with another mode or another value than 0, of the batch or channel axis, by a
+    negative number, with a second user, or before a MaxPool (whose own padding never wins);
+    an AveragePool with pads of its own that it does not count, or with ceil_mode; and any
+    operator that has auto_pad (ResolveAutoPad runs first).
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Return the model and whether any Pad was folded."""
+        modified = False
+        for node in ir.traversal.RecursiveGraphIterator(model.graph):
+            pads = zero_pads(node)
+            user = sole_user(node.outputs[0]) if pads is not None else None
+            if pads is None or user is None or not takes_pads(user, len(pads) // 2):
+                continue
+            own = user.attributes.get("pads")
+            before = own.as_ints() if own is not None else [0] * len(pads)
+            total = [mine + new for mine, new in zip(before, pads, strict=True)]
+            user.attributes["pads"] = ir.AttrInt64s("pads", total)
+            if user.op_type == "AveragePool":
+                user.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
+            user.replace_input_with(0, node.inputs[0])
+            assert node.graph is not None
+            node.graph.remove(node, safe=True)
+            modified = True
+        return ir.passes.PassResult(model, modified)
+
+
+def zero_pads(node: ir.Node) -> list[int] | None:
+    """Return the spatial pads (begins, then ends) of a Pad with zeros around an image."""
+    if node.op_type != "Pad" or node.inputs[0] is None or node.inputs[0].shape is None:
+        return None
+    mode = node.attributes.get("mode")
+    if mode is not None and mode.as_string() != "constant":
+        return None
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        value = constant(node.inputs[2])
+        if value is None or value.any():
+            return None
+    pads = constant(node.inputs[1])
+    if pads is None:
+        return None
+    rank = len(node.inputs[0].shape)
+    begins, ends = _by_axis(node, [int(pad) for pad in pads.reshape(-1)], rank)
+    if min(begins + ends) < 0 or any(begins[:2] + ends[:2]) or rank < 3:
+        return None
+    return begins[2:] + ends[2:]
+
+
+def takes_pads(node: ir.Node, spatial_rank: int) -> bool:
+    """Whether this operator can take pads of zeros into its own."""
+    attributes = node.attributes
+    auto = attributes.get("auto_pad")
+    if node.op_type not in TAKERS or (auto is not None and auto.as_string() != "NOTSET"):
+        return False
+    own = attributes.get("pads")
+    if own is not None and len(own.as_ints()) != 2 * spatial_rank:
+        return False
+    if node.op_type == "Conv":
+        return True
+    ceil = attributes.get("ceil_mode")
+    counts = attributes.get("count_include_pad")
+    uncounted = own is not None and any(own.as_ints()) and not (counts and counts.as_int())
+    return not (ceil is not None and ceil.as_int()) and not uncounted
+
+
+def _by_axis(node: ir.Node, pads: list[int], rank: int) -> tuple[list[int], list[int]]:
+    """Spread pads given for some axes (opset 18) over all of them."""
+    axes = list(range(rank))
+    if len(node.inputs) > 3 and node.inputs[3] is not None:
+        array = constant(node.inputs[3])
+        if array is None:
+            return [-1], [-1]
+        axes = [int(axis) % rank for axis in array.reshape(-1)]
+    begins, ends = [0] * rank, [0] * rank
+    for position, axis in enumerate(axes):
+        begins[axis], ends[axis] = pads[position], pads[position + len(axes)]
+    return begins, ends

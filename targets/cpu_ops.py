@@ -1,0 +1,55 @@
+"""What the CPU kernel templates run in integers: the rows that every CPU target shares."""
+
+from __future__ import annotations
+
+from qcompile.limits import AttributeIs, ConstantInput, InputRank, NoConstantInput, OneOutput
+from qcompile.quant import S8, S8_PER_CHANNEL, QuantSpec
+from qcompile.target import OpSupport
+from qcompile.unary import UNARY_OPS
+
+WEIGHT = (S8_PER_CHANNEL, S8)
+IMAGE = InputRank((4,))
+MOVES = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Pad")
+
+
+def cpu_ops(activation: QuantSpec) -> tuple[OpSupport, ...]:
+    """Return the rows for CPUs whose dot product takes activations of this kind."""
+    either = (activation,)
+    return (
+        OpSupport(
+            op_type="Conv",
+            activation=either,
+            weight=WEIGHT,
+            limits=(IMAGE, ConstantInput(1)),
+        ),
+        OpSupport(
+            op_type="Gemm",
+            activation=either,
+            weight=WEIGHT,
+            limits=(
+                ConstantInput(1),
+                AttributeIs("transA", 0),
+                AttributeIs("alpha", 1.0),
+                AttributeIs("beta", 1.0),
+            ),
+        ),
+        OpSupport(
+            op_type="MatMul",
+            activation=either,
+            weight=WEIGHT,
+            limits=(ConstantInput(1), InputRank((2,), index=1), InputRank((2, 3, 4))),
+        ),
+        OpSupport(op_type="Add", activation=either, limits=(NoConstantInput(),)),
+        OpSupport(op_type="AveragePool", activation=either, limits=(IMAGE,)),
+        OpSupport(op_type="GlobalAveragePool", activation=either, limits=(IMAGE,)),
+        OpSupport(op_type="Softmax", activation=either),
+        OpSupport(
+            op_type="MaxPool",
+            activation=either,
+            shared_scale=True,
+            limits=(IMAGE, OneOutput()),
+        ),
+        OpSupport(op_type="Concat", activation=either, shared_scale=True),
+        *(OpSupport(op_type=op, activation=either, shared_scale=True) for op in MOVES),
+        *(OpSupport(op_type=op, activation=either) for op in sorted(UNARY_OPS)),
+    )

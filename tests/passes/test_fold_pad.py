@@ -1,0 +1,74 @@
+"""Graphs before and after FoldPad."""
+
+from __future__ import annotations
+
+import pytest
+
+from qcompile.passes.fold_pad import FoldPad
+from tests.graphs import assert_graph, graph
+
+PADS = "int64[8] p = {0, 0, 1, 2, 0, 0, 3, 4}"
+
+CHANGES = {
+    "Conv": (
+        f"""g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,7,9] y) <{PADS}>
+        {{ a = Pad(x, p)  y = Conv(a, w) }}""",
+        """g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,7,9] y)
+        { y = Conv <pads = [1, 2, 3, 4]> (x, w) }""",
+    ),
+    "Conv with pads of its own": (
+        f"""g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,9,11] y) <{PADS}>
+        {{ a = Pad(x, p)  y = Conv <pads = [1, 1, 1, 1]> (a, w) }}""",
+        """g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,9,11] y)
+        { y = Conv <pads = [2, 3, 4, 5]> (x, w) }""",
+    ),
+    "AveragePool counts what was padded": (
+        f"""g (float[1,2,5,5] x) => (float[1,2,8,10] y) <{PADS}>
+        {{ a = Pad(x, p)  y = AveragePool <kernel_shape = [2, 2]> (a) }}""",
+        """g (float[1,2,5,5] x) => (float[1,2,8,10] y)
+        { y = AveragePool <kernel_shape = [2, 2], pads = [1, 2, 3, 4],
+                           count_include_pad = 1> (x) }""",
+    ),
+    "two axes": (
+        """g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,5,5] y)
+        <int64[4] p = {1, 1, 1, 1}, float v = {0}, int64[2] ax = {-2, 3}>
+        { a = Pad(x, p, v, ax)  y = Conv(a, w) }""",
+        """g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,5,5] y)
+        { y = Conv <pads = [1, 1, 1, 1]> (x, w) }""",
+    ),
+}
+
+KEPT = {
+    "a second user": f"""g (float[1,2,5,5] x, float[3,2,3,3] w)
+        => (float[1,3,7,9] y, float[1,2,9,11] z) <{PADS}>
+        {{ a = Pad(x, p)  y = Conv(a, w)  z = Relu(a) }}""",
+    "another value": f"""g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,7,9] y)
+        <{PADS}, float v = {{1.0}}> {{ a = Pad(x, p, v)  y = Conv(a, w) }}""",
+    "reflected": f"""g (float[1,2,9,9] x, float[3,2,3,3] w) => (float[1,3,11,13] y) <{PADS}>
+        {{ a = Pad <mode = "reflect"> (x, p)  y = Conv(a, w) }}""",
+    "of the channels": """g (float[1,2,5,5] x, float[3,3,3,3] w) => (float[1,3,3,3] y)
+        <int64[8] p = {0, 1, 0, 0, 0, 0, 0, 0}> { a = Pad(x, p)  y = Conv(a, w) }""",
+    "negative": """g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,2,3] y)
+        <int64[8] p = {0, 0, -1, 0, 0, 0, 0, 0}> { a = Pad(x, p)  y = Conv(a, w) }""",
+    "before a MaxPool": f"""g (float[1,2,5,5] x) => (float[1,2,8,10] y) <{PADS}>
+        {{ a = Pad(x, p)  y = MaxPool <kernel_shape = [2, 2]> (a) }}""",
+    "AveragePool that leaves its own pads out": f"""g (float[1,2,5,5] x)
+        => (float[1,2,10,12] y) <{PADS}>
+        {{ a = Pad(x, p)  y = AveragePool <kernel_shape = [2, 2], pads = [1, 1, 1, 1]> (a) }}""",
+    "auto_pad": f"""g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,9,11] y) <{PADS}>
+        {{ a = Pad(x, p)  y = Conv <auto_pad = "SAME_UPPER"> (a, w) }}""",
+}
+
+
+@pytest.mark.parametrize(("before", "after"), CHANGES.values(), ids=CHANGES)
+def test_folds(before: str, after: str) -> None:
+    result = FoldPad()(graph(before))
+    assert result.modified
+    assert_graph(result.model, after)
+
+
+@pytest.mark.parametrize("before", KEPT.values(), ids=KEPT)
+def test_keeps(before: str) -> None:
+    result = FoldPad()(graph(before))
+    assert not result.modified
+    assert_graph(result.model, before)
