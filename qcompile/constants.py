@@ -45,16 +45,19 @@ def fold_constants(model: ir.Model) -> None:
 
 
 def _may_fold(node: ir.Node) -> bool:
-    foldable = node.op_type not in QUANTIZATION_OPS
-    return foldable and not any(output.is_graph_output() for output in node.outputs)
+    if node.op_type in QUANTIZATION_OPS or len(node.outputs) != 1:
+        return False
+    return not node.outputs[0].is_graph_output()
 
 
 def _fold_split(node: ir.Node) -> bool:
-    """Compute a Split of a constant: the folder above takes single outputs only."""
+    """Compute a Split of a constant: the folder above takes single outputs."""
     arrays = {str(value.name): constant(value) for value in node.inputs if value is not None}
-    if node.op_type != "Split" or node.domain or not _may_fold(node):
+    if node.op_type != "Split" or node.domain or node.graph is None:
         return False
-    if any(array is None for array in arrays.values()) or node.graph is None:
+    if any(array is None for array in arrays.values()):
+        return False
+    if any(output.is_graph_output() for output in node.outputs):
         return False
     split = onnx.reference.ReferenceEvaluator(ir.to_proto(node), opsets={"": OPSET})
     for output, array in zip(node.outputs, split.run(None, arrays), strict=True):

@@ -75,15 +75,6 @@ def _check(model: onnx.ModelProto) -> None:
             f"not a valid ONNX model: {one_line(error)}",
             hint="export it again; onnx.checker.check_model shows the whole message",
         ) from error
-    for tensor in model.graph.initializer:
-        try:
-            onnx.numpy_helper.to_array(tensor)
-        except (ValueError, TypeError) as error:
-            raise CompileError(
-                f"its data does not fill its shape: {one_line(error)}",
-                where=f"initializer {tensor.name!r}",
-                hint=EXPORT_AGAIN,
-            ) from error
 
 
 def _refuse_half(model: onnx.ModelProto) -> None:
