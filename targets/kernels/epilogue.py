@@ -84,7 +84,7 @@ class Epilogue:
         t = self._clamp(t, lanes)
         if self.dtype == "float32":
             return t
-        integer = tir.cast(tir.nearbyint(t), vector("int32", lanes))
+        integer = rounded(t, lanes)
         if self.zero_point:
             integer = integer + splat("int32", self.zero_point, lanes)
         return tir.cast(integer, vector(self.dtype, lanes))
@@ -95,6 +95,11 @@ class Epilogue:
         if self.lo > -math.inf:
             t = tir.max(t, splat("float32", self.lo - self.zero_point, lanes))
         return t
+
+
+def rounded(t: Expr, lanes: int) -> Expr:
+    """Return the nearest int32 of t, ties to even: one instruction on a CPU."""
+    return tir.call_llvm_pure_intrin(vector("int32", lanes), "llvm.lrint", t)
 
 
 def centered(stored: Expr, zero_point: int, *, lanes: int) -> Expr:

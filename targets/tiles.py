@@ -1,0 +1,97 @@
+"""The cost model: which tile sizes a dense kernel should have, from counted instructions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from qcompile.targets.isa import Isa
+
+WIDEST = 8
+"""Most vectors of output channels in a tile."""
+
+CHUNKS = 16
+"""Pieces that parallel work is cut into, so that threads of unequal speed end together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """Tile sizes of a dense kernel.
+
+    Attributes:
+        pixels: Neighbouring output pixels.
+        vectors: Vectors of output channels; pixels * vectors accumulators.
+        chunk: Consecutive tiles that are done for all output channels before the next ones.
+    """
+
+    pixels: int
+    vectors: int
+    chunk: int
+
+    def __str__(self) -> str:
+        return f"{self.pixels}x{self.vectors}/{self.chunk}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a dense kernel has to do, in the units of its loops.
+
+    Attributes:
+        lines: Output lines.
+        pixels: Output pixels of a line.
+        vectors: Vectors of output channels.
+        taps: Positions of the window.
+        k_steps: Dot instructions for a tap, for blocks of 1, 2, ... vectors.
+        line_bytes: Input bytes that one more output line reads.
+        parallel: Whether threads share the chunks.
+    """
+
+    lines: int
+    pixels: int
+    vectors: int
+    taps: int
+    k_steps: tuple[int, ...]
+    line_bytes: int
+    parallel: bool
+
+
+def tiles(work: Work, isa: Isa) -> list[Tile]:
+    """Return every tile that fits the registers, the most promising first."""
+    return sorted(_fitting(work, isa), key=lambda tile: cycles(tile, work, isa))
+
+
+def _fitting(work: Work, isa: Isa) -> Iterator[Tile]:
+    for vectors in range(1, min(WIDEST, work.vectors) + 1):
+        for pixels in range(1, min(work.pixels, isa.registers - 2) + 1):
+            operands = min(pixels, vectors) + 1
+            if pixels * vectors + operands <= isa.registers:
+                yield Tile(pixels, vectors, chunk(pixels, work, isa))
+
+
+def chunk(pixels: int, work: Work, isa: Isa) -> int:
+    """Return how many tiles to do for all channels at once: input for a quarter of L2."""
+    per_line = -(-work.pixels // pixels)
+    total = work.lines * per_line
+    chunks = -(-work.lines * work.line_bytes // (isa.l2_bytes // 4))
+    if work.parallel:
+        chunks = max(chunks, CHUNKS)
+    size = -(-total // min(chunks, total))
+    return min(-(-size // per_line) * per_line, total) if size > per_line else size
+
+
+def cycles(tile: Tile, work: Work, isa: Isa) -> float:
+    """Return the estimated time of the whole kernel in cycles of one core."""
+    count = work.lines * -(-work.pixels // tile.pixels)
+    full, rest = divmod(work.vectors, tile.vectors)
+    steps = work.taps * work.k_steps[tile.vectors - 1]
+    blocks = full * _tile_cycles(tile.pixels, tile.vectors, steps, work.taps, isa)
+    if rest:
+        blocks += _tile_cycles(tile.pixels, rest, steps, work.taps, isa)
+    return count * blocks
+
+
+def _tile_cycles(pixels: int, vectors: int, steps: int, taps: int, isa: Isa) -> float:
+    """Two dots and two loads a cycle; weights come from L2 at one vector a cycle."""
+    dots = pixels * vectors
+    step = max(dots / 2, (pixels + vectors) / 2, vectors * 1.2)
+    return steps * step + taps * 4 + dots * 5 + 30
