@@ -2,4 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qcompile.compiler import compile_model as compile
+    from qcompile.loader import load
+    from qcompile.model import CompiledModel
+
 __version__ = "0.1.0"
+
+__all__ = ["CompiledModel", "__version__", "compile", "load"]
+
+_LAZY = {
+    "compile": ("qcompile.compiler", "compile_model"),
+    "load": ("qcompile.loader", "load"),
+    "CompiledModel": ("qcompile.model", "CompiledModel"),
+}
+_PACKAGES = ("passes", "targets")
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: `import qcompile` itself stays fast."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"qcompile.{name}")
+    if name in _LAZY:
+        module, attribute = _LAZY[name]
+        return getattr(importlib.import_module(module), attribute)
+    raise AttributeError(f"module 'qcompile' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_PACKAGES])

@@ -1,0 +1,160 @@
+"""A compiled model: run it, validate it, measure it, save it."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from qcompile import artifact
+from qcompile.artifact import Artifact, Golden
+from qcompile.manifest import Manifest
+from qcompile.report import CompileReport, compile_report
+from qcompile.run_inputs import check_inputs
+from qcompile.target import Arrays, Runner, Target
+from qcompile.threads import settle
+
+if TYPE_CHECKING:
+    from qcompile.bench import BenchReport
+    from qcompile.data import InputSpec, Preprocess
+    from qcompile.validate import Validation
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class CompiledModel:
+    """An integer graph and the library that was built from it.
+
+    Attributes:
+        target: What it runs on.
+        integer_graph: What every integer means; `qcompile.oracle` executes it.
+        qdq_graph: The same schemes as standard ONNX.
+        library: The built library.
+        manifest: What it was made from.
+        golden: One run on the machine that compiled it.
+        seconds: How long each step of the compile took; empty for a loaded artifact.
+    """
+
+    target: Target
+    integer_graph: ir.Model
+    qdq_graph: ir.Model
+    library: bytes
+    manifest: Manifest
+    golden: Golden
+    seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def from_artifact(cls, contents: Artifact, target: Target) -> CompiledModel:
+        """Return the model that a loaded artifact holds."""
+        return cls(
+            target=target,
+            **{
+                field.name: getattr(contents, field.name)
+                for field in dataclasses.fields(contents)
+            },
+        )
+
+    @property
+    def inputs(self) -> tuple[ir.Value, ...]:
+        """What a run takes."""
+        return tuple(self.integer_graph.graph.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What a run gives, in the model's order."""
+        return tuple(str(value.name) for value in self.integer_graph.graph.outputs)
+
+    @property
+    def batch(self) -> int:
+        """How many samples one run takes."""
+        shape = self.inputs[0].shape
+        return int(shape.numpy()[0]) if shape is not None and len(shape) else 1
+
+    @cached_property
+    def report(self) -> CompileReport:
+        """Operators, multiply-accumulates, float islands, size, seconds."""
+        size = len(artifact.pack(self._contents))
+        return compile_report(self.target.name, self.integer_graph.graph, size, self.seconds)
+
+    def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+        """Run once.
+
+        Args:
+            inputs: An array for every input, in its exact shape and type.
+
+        Raises:
+            CompileError: A wrong name, shape or type, or a float that is not finite.
+        """
+        check_inputs(self.inputs, inputs)
+        return self._runner(inputs)
+
+    def validate(
+        self,
+        data: Any,
+        *,
+        reference: Path | str | None = None,
+        labels: str | None = None,
+        preprocess: Preprocess | None = None,
+        oracle_samples: int | None = None,
+    ) -> Validation:
+        """Compare with the oracle, the float model and the labels.
+
+        Args:
+            data: An .npz, a folder, or an iterable of {name: array}.
+            reference: The ONNX file that was compiled; the float figures need it.
+            labels: Key of the labels in the data.
+            preprocess: What turns stored numbers into what the model wants.
+            oracle_samples: How many samples the oracle runs; 32 unless told.
+        """
+        from qcompile.data import load_data
+        from qcompile.reference import FloatReference
+        from qcompile.validate import ORACLE_SAMPLES, validate
+
+        float_model = FloatReference(Path(reference)) if reference is not None else None
+        samples = load_data(data, self.input_specs(), labels=labels, preprocess=preprocess)
+        count = ORACLE_SAMPLES if oracle_samples is None else oracle_samples
+        return validate(self, samples, reference=float_model, oracle_samples=count)
+
+    def bench(
+        self,
+        *,
+        threads: int | None = None,
+        against: Sequence[str] = (),
+        runs: int | None = None,
+        reference: Path | str | None = None,
+    ) -> BenchReport:
+        """Measure the latency, in turn with peers; see `qcompile.bench`."""
+        from qcompile.bench import RUNS, bench
+
+        path = Path(reference) if reference is not None else None
+        return bench(self, threads=threads, against=against, runs=runs or RUNS, reference=path)
+
+    def save(self, path: Path | str) -> int:
+        """Write the .qcm file atomically and return its size."""
+        return artifact.save(self._contents, Path(path))
+
+    def input_specs(self) -> list[InputSpec]:
+        """Return what `qcompile.data` needs to know of the inputs."""
+        from qcompile.data import InputSpec
+
+        return [InputSpec.of(value) for value in self.inputs]
+
+    @property
+    def _contents(self) -> Artifact:
+        return Artifact(
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(Artifact)}
+        )
+
+    @cached_property
+    def _runner(self) -> Runner:
+        settle()
+        with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
+            path = Path(folder) / artifact.LIBRARY
+            path.write_bytes(self.library)
+            return self.target.lowering.load(path, self.integer_graph)
