@@ -36,7 +36,8 @@ def run_float(
         if array is not None:
             feeds[proto.input[index]] = array
     names = [
-        f"output {index}" if value.name else "" for index, value in enumerate(node.outputs)
+        "" if value.name == "" else f"output {index}"
+        for index, value in enumerate(node.outputs)
     ]
     del proto.output[:]
     proto.output.extend(names)
