@@ -1,0 +1,158 @@
+"""Fold the QDQ graph into the integer graph."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import onnx_ir as ir
+
+from qcompile.config import CompileConfig
+from qcompile.fold_rules import RULES
+from qcompile.folding import FLOAT_REASON, Folding, UnfoldableError
+from qcompile.grids import describe_activations
+from qcompile.ops import DOMAIN, QLUT, VERSION
+from qcompile.qdq import BYTES, accepts, activation, node_grid
+from qcompile.regions import ARITHMETIC_OPS, MOVE_OPS, Region, constant, find_regions
+from qcompile.rewriting import Names, remove_unread, take_over, take_over_all
+from qcompile.target import Target
+from qcompile.unary import requantize_table
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldQdq(ir.passes.InPlacePass):
+    """Replace each region between DequantizeLinear and QuantizeLinear by one node of integers.
+
+    Q(op(DQ(x), DQ(w), DQ(b))) = QOp(x, w, b, multiplier)     Q(DQ(x)) = QLut(x)
+
+    A convolution, matrix product, sum or average whose output is also wanted in float gets a
+    float output straight from its accumulator, and its QuantizeLinear stays.
+    Kept, with the reason in the node's metadata: what the target or the config keeps in
+    float, what a rule cannot fold, and sub-graphs, which belong to the node that holds them.
+    What lost its last reader is removed, except DequantizeLinear.
+    """
+
+    target: Target
+    config: CompileConfig = dataclasses.field(default_factory=CompileConfig)
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Return the model and whether anything was folded or explained."""
+        graph, names = model.graph, Names(model)
+        modified = self._fold_regions(graph, names)
+        for node in graph:
+            modified |= fold_requantize(node, names)
+        if any(node.domain == DOMAIN for node in graph):
+            graph.opset_imports[DOMAIN] = VERSION
+        modified |= describe_activations(graph)
+        for node in graph:
+            modified |= self._explain(node, "it is not between quantized values")
+        return ir.passes.PassResult(model, modified)
+
+    def _fold_regions(self, graph: ir.Graph, names: Names) -> bool:
+        """Fold until every region left has a reason; a refused node may free others."""
+        refused: dict[ir.Node, str] = {}
+
+        def keep_float(node: ir.Node) -> str | None:
+            return refused.get(node) or self._why_float(node)
+
+        modified, again = False, True
+        while again:
+            again = False
+            for region in find_regions(graph, keep_float):
+                if moves_integers(region.anchor):
+                    continue
+                try:
+                    again |= self._fold(region, names)
+                    modified = True
+                except UnfoldableError as stop:
+                    refused[stop.node or region.anchor] = str(stop)
+                    again = True
+        for node, reason in refused.items():
+            modified |= self._explain(node, reason)
+        return modified
+
+    def _fold(self, region: Region, names: Names) -> bool:
+        """Fold one region; return whether its nodes are still there, for other users."""
+        anchor, graph = region.anchor, region.anchor.graph
+        rule, row = RULES.get(anchor.op_type), self.target.row(anchor.op_type)
+        if rule is None or row is None or graph is None:
+            raise UnfoldableError("its inputs are not quantized, or differ in scale")
+        for value in region.activations:
+            source = activation(value)
+            if source is not None and not accepts(row, source[1]):
+                raise UnfoldableError(f"{self.target.name} takes no {source[1]} here")
+        users = quantizers(region)
+        y = node_grid(users[0]) if users else None
+        if y is not None and not accepts(row, y):
+            if anchor.op_type not in ARITHMETIC_OPS:
+                raise UnfoldableError(f"{self.target.name} gives no {y} here")
+            users, y = [], None
+        new = rule(Folding(region, y, names))
+        graph.insert_after(region.nodes[-1], new)
+        replaced = [user.outputs[0] for user in users] or [region.output]
+        take_over_all(replaced, new.outputs[0])
+        remove_unread((*users, *reversed(region.nodes)))
+        if anchor.graph is None:
+            new.name = anchor.name or new.name
+        return anchor.graph is not None
+
+    def _why_float(self, node: ir.Node) -> str | None:
+        return self.target.why_float(node) or self.config.reason(node)
+
+    def _explain(self, node: ir.Node, reason: str) -> bool:
+        """Write why a node stays float into its metadata, where it computes at all."""
+        silent = node.op_type in ("QuantizeLinear", "DequantizeLinear") or moves_integers(node)
+        known = node.metadata_props.get(FLOAT_REASON)
+        if silent or node.domain == DOMAIN or node.graph is None:
+            return False
+        reason = self._why_float(node) or reason
+        if known is not None:
+            return False
+        node.metadata_props[FLOAT_REASON] = reason
+        return True
+
+
+def quantizers(region: Region) -> list[ir.Node]:
+    """Return the QuantizeLinear nodes that the region's integer output can replace.
+
+    They have one grid. An arithmetic region gives integers only if nobody wants its output in
+    float or on a second grid; a table serves its own ones and leaves the rest.
+    """
+    output, graph = region.output, region.anchor.graph
+    users = dict.fromkeys(use.node for use in output.uses())
+    grids = {
+        user: node_grid(user) if user.op_type == "QuantizeLinear" else None for user in users
+    }
+    first = next((grid for grid in grids.values() if grid is not None), None)
+    same = [user for user in users if grids[user] == first and user.graph is graph]
+    leaving = [user for user in same if user.outputs[0].is_graph_output()]
+    if first is None:
+        return []
+    if region.anchor.op_type not in ARITHMETIC_OPS:
+        return [user for user in same if user not in leaving[1:]]
+    alone = len(same) == len(users) and not output.is_graph_output()
+    return same if alone and len(leaving) <= 1 else []
+
+
+def moves_integers(node: ir.Node) -> bool:
+    """Whether a mover stands on integers already."""
+    first = node.inputs[0] if node.inputs else None
+    return node.op_type in MOVE_OPS and first is not None and first.dtype in BYTES
+
+
+def fold_requantize(node: ir.Node, names: Names) -> bool:
+    """Make a table of a QuantizeLinear right behind a DequantizeLinear."""
+    y, source = node_grid(node), activation(node.inputs[0] if node.inputs else None)
+    if node.op_type != "QuantizeLinear" or y is None or source is None or node.graph is None:
+        return False
+    x, grid = source
+    if constant(x) is not None:
+        return False
+    answers = requantize_table(*dataclasses.astuple(grid), *dataclasses.astuple(y))
+    name = node.name or str(node.outputs[0].name)
+    values = [x, names.initializer(node.graph, f"{name}_table", answers)]
+    new = names.node(QLUT, values, name=name, like=node.outputs[0], domain=DOMAIN)
+    y.describe(new.outputs[0])
+    node.graph.insert_after(node, new)
+    take_over(node.outputs[0], new.outputs[0])
+    node.graph.remove(node, safe=True)
+    return True
