@@ -58,3 +58,6 @@ SCALE = "qcompile.scale"
 
 ZERO_POINT = "qcompile.zero_point"
 """metadata_props key of a value: its zero point."""
+
+FLOAT_REASON = "qcompile.float_reason"
+"""metadata_props key of a node: why it stays float."""

@@ -59,9 +59,9 @@ S8_AFFINE = QuantSpec(dtype=ir.DataType.INT8, symmetric=False)
 U8 = QuantSpec(dtype=ir.DataType.UINT8, symmetric=False)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class QParams:
-    """The scale and zero point that observed values lead to: `real = scale * (q - zero_point)`.
+    """The scale and zero point that observed values lead to: `real = scale * (q - zero)`.
 
     Attributes:
         spec: The scheme.
@@ -100,6 +100,12 @@ class QParams:
             z = int(np.clip(qmin - np.rint(low / float(scale)), qmin, qmax))
         return cls(spec, np.asarray(scale), np.asarray(z, dtype))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, QParams) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
     def quantize(self, x: npt.NDArray[np.floating]) -> npt.NDArray[np.generic]:
         """Round half to even and saturate, as ONNX QuantizeLinear does."""
         low, high = self.spec.bounds
@@ -111,6 +117,10 @@ class QParams:
         """Return `(q - zero_point) * scale`, as ONNX DequantizeLinear does."""
         scale, zero_point = self._broadcast(q.ndim)
         return (q.astype(np.int32) - zero_point).astype(np.float32) * scale
+
+    def _key(self) -> tuple[object, ...]:
+        scale, zero_point = self.scale.tobytes(), self.zero_point.tobytes()
+        return self.spec, self.axis, self.scale.shape, scale, zero_point
 
     def _broadcast(self, ndim: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
         zero_point = self.zero_point.astype(np.int32)

@@ -20,9 +20,8 @@ WEIGHTED_OPS = frozenset({"Conv", "Gemm", "MatMul"})
 ADD_OPS = frozenset({"Add"})
 POOL_OPS = frozenset({"AveragePool", "GlobalAveragePool"})
 SOFTMAX_OPS = frozenset({"Softmax"})
-MOVE_OPS = frozenset(
-    {"MaxPool", "Concat", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Pad"}
-)
+SHAPE_OPS = frozenset({"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"})
+MOVE_OPS = frozenset({"MaxPool", "Concat", "Slice", "Pad"}) | SHAPE_OPS
 ARITHMETIC_OPS = WEIGHTED_OPS | ADD_OPS | POOL_OPS
 """Operators that can give a float answer straight from their accumulator."""
 
@@ -61,7 +60,7 @@ class Region:
 
 
 def find_regions(graph: ir.Graph, keep_float: KeepFloat) -> list[Region]:
-    """Cut the graph into regions, in topological order; float nodes belong to none."""
+    """Cut the graph into regions, in the order of their anchors; the rest stays float."""
     order = {node: position for position, node in enumerate(graph)}
     taken: set[ir.Node] = set()
     regions = []
@@ -70,7 +69,7 @@ def find_regions(graph: ir.Graph, keep_float: KeepFloat) -> list[Region]:
             continue
         if keep_float(node) is not None or is_constant(node.outputs[0]):
             continue
-        region = _grow(node, order, lambda step: "taken" if step in taken else keep_float(step))
+        region = _grow(node, order, lambda n: "taken" if n in taken else keep_float(n))
         taken.update(region.nodes)
         regions.append(region)
     return regions
@@ -94,9 +93,9 @@ def is_constant(value: ir.Value | None) -> bool:
 
 
 def sole_user(value: ir.Value) -> ir.Node | None:
-    """Return the only node that reads a value, if it is one node, reading it once."""
+    """Return the only node that reads a value: one node of the same graph, reading it once."""
     uses = list(value.uses())
-    if len(uses) != 1 or value.is_graph_output():
+    if len(uses) != 1 or value.is_graph_output() or uses[0].node.graph is not value.graph:
         return None
     return uses[0].node
 
@@ -118,7 +117,18 @@ def activation_bounds(node: ir.Node) -> tuple[float, float] | None:
     return bounds[0], bounds[1]
 
 
+def data_inputs(node: ir.Node) -> tuple[ir.Value, ...]:
+    """Return the inputs that are data, constants or not: every one of Concat and Add."""
+    every = node.op_type in ADD_OPS or node.op_type == "Concat"
+    inputs = node.inputs if every else node.inputs[:1]
+    return tuple(value for value in inputs if value is not None)
+
+
 def _grow(anchor: ir.Node, order: dict[ir.Node, int], keep_float: KeepFloat) -> Region:
+    """Return the region of an anchor; `keep_float` names what it must not absorb.
+
+    A bias is no step of its own, whatever the target says of Add: only the anchor is asked.
+    """
     nodes = [anchor]
     bias = residual = None
     low, high = -math.inf, math.inf
@@ -128,14 +138,14 @@ def _grow(anchor: ir.Node, order: dict[ir.Node, int], keep_float: KeepFloat) -> 
         return node if node is not None and keep_float(node) is None else None
 
     if anchor.op_type in WEIGHTED_OPS:
-        node = follower()
+        node = sole_user(nodes[-1].outputs[0])
         if node is not None and not _has_bias(anchor):
             bias = _channel_bias(node, nodes[-1].outputs[0])
             if bias is not None:
                 nodes.append(node)
-                node = follower()
+        node = follower()
         if node is not None:
-            residual = _residual(node, nodes[-1].outputs[0], order)
+            residual = _residual(node, nodes[-1].outputs[0], order, keep_float)
             if residual is not None:
                 nodes.append(node)
     if anchor.op_type in ARITHMETIC_OPS:
@@ -144,26 +154,16 @@ def _grow(anchor: ir.Node, order: dict[ir.Node, int], keep_float: KeepFloat) -> 
         if node is not None and bounds is not None:
             nodes.append(node)
             low, high = bounds
-    inputs = tuple(
-        value for value in anchor.inputs[: _data_inputs(anchor)] if value is not None
-    )
     return Region(
         anchor=anchor,
         nodes=tuple(nodes),
-        inputs=tuple(value for value in inputs if not is_constant(value)),
+        inputs=tuple(value for value in data_inputs(anchor) if not is_constant(value)),
         bias=bias,
         residual=residual,
         low=low,
         high=high,
         output=nodes[-1].outputs[0],
     )
-
-
-def _data_inputs(node: ir.Node) -> int:
-    """How many leading inputs are data: Concat and Add all, everything else the first."""
-    if node.op_type in ADD_OPS or node.op_type == "Concat":
-        return len(node.inputs)
-    return 1
 
 
 def _has_bias(node: ir.Node) -> bool:
@@ -186,7 +186,9 @@ def _channel_bias(add: ir.Node, value: ir.Value) -> ir.Value | None:
     return other if flat and shape[axis] in (1, value.shape[axis]) else None
 
 
-def _residual(add: ir.Node, value: ir.Value, order: dict[ir.Node, int]) -> ir.Value | None:
+def _residual(
+    add: ir.Node, value: ir.Value, order: dict[ir.Node, int], keep_float: KeepFloat
+) -> ir.Value | None:
     """Return the other summand of `add`, where this side is the one that absorbs it.
 
     Of two convolutions that meet in an Add the later absorbs it: its sum is still in the
@@ -195,12 +197,15 @@ def _residual(add: ir.Node, value: ir.Value, order: dict[ir.Node, int]) -> ir.Va
     if add.op_type != "Add":
         return None
     other = add.inputs[1] if add.inputs[0] is value else add.inputs[0]
-    if other is None or other is value or is_constant(other) or other.shape != value.shape:
+    if other is None or other is value or is_constant(other):
+        return None
+    if value.shape is None or other.shape != value.shape:
         return None
     rival, producer = other.producer(), value.producer()
     if rival is None or producer is None or rival.op_type not in WEIGHTED_OPS:
         return other
-    rival_wins = sole_user(other) is add and order[rival] > order[producer]
+    later = order.get(rival, -1) > order[producer]
+    rival_wins = later and sole_user(other) is add and keep_float(rival) is None
     return None if rival_wins else other
 
 
