@@ -14,7 +14,7 @@ Axis = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """The element (i, j, ...) of a tensor lies at `offset + i * strides[0] + j * strides[1] ...`.
+    """The element (i, j, ...) lies at `offset + i * strides[0] + j * strides[1] + ...`.
 
     Transpose, Slice and broadcasting change only these numbers, so a kernel over views does
     them on the way.
@@ -39,15 +39,18 @@ class View:
             ValueError: The layout is one of another shape.
         """
         shape = tuple(shape)
-        fits = Layout.spatial(shape) if layout.images and len(shape) == 4 else Layout.rows(shape)
+        fits = (
+            Layout.spatial(shape) if layout.image and len(shape) == 4 else Layout.rows(shape)
+        )
         if (fits.n, fits.h, fits.w, fits.c) != (layout.n, layout.h, layout.w, layout.c):
             raise ValueError(f"{layout} does not hold a tensor of shape {shape}")
-        if fits.images:
+        if fits.image:
             line = layout.stored_w * layout.c_pad
-            strides = (layout.stored_h * line, 1, line, layout.c_pad)
+            strides: tuple[int, ...] = (layout.stored_h * line, 1, line, layout.c_pad)
         else:
             strides = tuple(
-                math.prod(shape[axis + 1 : -1]) * layout.c_pad for axis in range(len(shape) - 1)
+                math.prod(shape[axis + 1 : -1]) * layout.c_pad
+                for axis in range(len(shape) - 1)
             )
             strides += (1,) if shape else ()
         return cls(layout, shape, strides, layout.at(0, 0, 0, 0))
@@ -66,12 +69,15 @@ class View:
         """Return the view whose axis i is this one's axis order[i]."""
         return self._with([self.axes[axis] for axis in order])
 
-    def slice(self, starts: Sequence[int], shape: Sequence[int], steps: Sequence[int]) -> View:
+    def slice(
+        self, starts: Sequence[int], shape: Sequence[int], steps: Sequence[int] | None = None
+    ) -> View:
         """Return the elements `start + i * step` of each axis; a step may be negative.
 
         Raises:
             ValueError: An element would lie outside the tensor.
         """
+        steps = steps or [1] * len(self.shape)
         for size, start, length, step in zip(self.shape, starts, shape, steps, strict=True):
             last = start + (length - 1) * step
             if length > 0 and not (0 <= start < size and 0 <= last < size):
@@ -94,7 +100,10 @@ class View:
         ):
             raise ValueError(f"{self.shape} does not broadcast to {tuple(shape)}")
         return self._with(
-            [(size, stride if own == size else 0) for (own, stride), size in zip(axes, shape, strict=True)]
+            [
+                (size, stride if own == size else 0)
+                for (own, stride), size in zip(axes, shape, strict=True)
+            ]
         )
 
     def merged(self) -> View:

@@ -1,0 +1,64 @@
+"""QLut: any function of one 8-bit tensor, as a table of 256 entries."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from tvm.script.ir_builder import IRBuilder
+from tvm.script.ir_builder import tirx as tir
+
+from qcompile.targets.isa import Expr
+from qcompile.targets.kernels.halo import fill_halo
+from qcompile.targets.kernels.strided import Spot, for_each
+from qcompile.targets.kernels.view import View
+
+ENTRIES = 256
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lookup:
+    """`func(x, table[256], y)`: y = table[x - lowest value of x's type].
+
+    Attributes:
+        x: The 8-bit tensor.
+        y: The answer, of the same shape.
+        x_dtype: "uint8" or "int8".
+        y_dtype: "uint8" or "int8", also of the table.
+        zero_point: Of y.
+        lanes: Elements that are looked up together.
+        parallel: Whether threads share the work.
+    """
+
+    x: View
+    y: View
+    x_dtype: str
+    y_dtype: str
+    zero_point: int
+    lanes: int = 16
+    parallel: bool = False
+
+    def func(self) -> Any:
+        """Return the PrimFunc."""
+        with IRBuilder() as builder, tir.prim_func(s_tir=True):
+            tir.func_name("lookup")
+            tir.func_attr({"tirx.noalias": True})
+            x = tir.arg("x", tir.Buffer((self.x.layout.size,), self.x_dtype))
+            table = tir.arg("table", tir.Buffer((ENTRIES,), self.y_dtype))
+            y = tir.arg("y", tir.Buffer((self.y.layout.size,), self.y_dtype))
+
+            def step(x_spot: Spot, y_spot: Spot) -> None:
+                for lane in range(y_spot.lanes):
+                    number = x[x_spot.start + lane * x_spot.stride]
+                    entry = table[entry_of(number, self.x_dtype)]
+                    tir.buffer_store(y, entry, [y_spot.start + lane * y_spot.stride])
+
+            for_each((self.x, self.y), step, lanes=self.lanes, parallel=self.parallel)
+            fill_halo(y, self.y.layout, self.y_dtype, self.zero_point)
+        return builder.get()
+
+
+def entry_of(number: Expr, dtype: str) -> Expr:
+    """Return the index of an 8-bit number in a table that begins at its type's lowest."""
+    return tir.cast(number, "int32") - int(np.iinfo(dtype).min)

@@ -1,0 +1,63 @@
+"""Concat against NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qcompile.targets.kernels.concat import Concat
+from qcompile.targets.kernels.view import View
+from tests.targets.buffers import LANES, image, run, stored
+from tests.targets.strategies import QUICK, SEEDS, T8, THOROUGH, shapes, views, zero_points
+
+
+@st.composite
+def templates(draw: st.DrawFn) -> Concat:
+    shape, dtype = draw(shapes(least=1)), draw(T8)
+    axis = draw(st.integers(0, len(shape) - 1))
+    sizes = draw(st.lists(st.integers(1, 40), min_size=1, max_size=4))
+    parts = [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
+    return Concat(
+        inputs=tuple(draw(views(part)) for part in parts),
+        y=draw(views((*shape[:axis], sum(sizes), *shape[axis + 1 :]))),
+        axis=axis,
+        dtype=dtype,
+        zero_point=draw(zero_points(dtype)),
+        lanes=draw(st.sampled_from(LANES)),
+        parallel=draw(st.booleans()),
+    )
+
+
+def check(template: Concat, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parts = [
+        rng.integers(0, 256, view.shape).astype(template.dtype) for view in template.inputs
+    ]
+    arguments = [
+        stored(part, view.layout, seed)
+        for part, view in zip(parts, template.inputs, strict=True)
+    ]
+    buffer = run(template, arguments, template.y.layout, template.dtype)
+    got = image(buffer, template.y, template.zero_point)
+    np.testing.assert_array_equal(got, np.concatenate(parts, template.axis))
+
+
+@QUICK
+@given(templates(), SEEDS)
+def test_concatenates(template: Concat, seed: int) -> None:
+    check(template, seed)
+
+
+@pytest.mark.slow
+@THOROUGH
+@given(templates(), SEEDS)
+def test_concatenates_many(template: Concat, seed: int) -> None:
+    check(template, seed)
+
+
+def test_parts_must_fill_the_whole() -> None:
+    part = View.plain((2, 3))
+    with pytest.raises(ValueError, match="parts of 6 do not fill 7"):
+        Concat(inputs=(part, part), y=View.plain((2, 7)), axis=1, dtype="uint8", zero_point=0)

@@ -1,0 +1,50 @@
+"""QLut against NumPy's indexing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qcompile.targets.kernels.lookup import Lookup
+from tests.targets.buffers import LANES, image, run, stored
+from tests.targets.strategies import QUICK, SEEDS, T8, THOROUGH, shapes, views, zero_points
+
+
+@st.composite
+def templates(draw: st.DrawFn) -> Lookup:
+    shape, y_dtype = draw(shapes()), draw(T8)
+    return Lookup(
+        x=draw(views(shape)),
+        y=draw(views(shape)),
+        x_dtype=draw(T8),
+        y_dtype=y_dtype,
+        zero_point=draw(zero_points(y_dtype)),
+        lanes=draw(st.sampled_from(LANES)),
+        parallel=draw(st.booleans()),
+    )
+
+
+def check(template: Lookup, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lowest = int(np.iinfo(template.x_dtype).min)
+    x = rng.integers(lowest, lowest + 256, template.x.shape).astype(template.x_dtype)
+    table = rng.permutation(256).astype(np.uint8).view(template.y_dtype)
+    arguments = [stored(x, template.x.layout, seed), table]
+    buffer = run(template, arguments, template.y.layout, template.y_dtype)
+    got = image(buffer, template.y, template.zero_point)
+    np.testing.assert_array_equal(got, table[x.astype(int) - lowest])
+
+
+@QUICK
+@given(templates(), SEEDS)
+def test_looks_up(template: Lookup, seed: int) -> None:
+    check(template, seed)
+
+
+@pytest.mark.slow
+@THOROUGH
+@given(templates(), SEEDS)
+def test_looks_up_many(template: Lookup, seed: int) -> None:
+    check(template, seed)

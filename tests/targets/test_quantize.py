@@ -1,0 +1,123 @@
+"""QuantizeLinear and DequantizeLinear kernels against plain NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qcompile.targets.kernels.dequantize import Dequantize
+from qcompile.targets.kernels.quantize import Quantize
+from qcompile.targets.kernels.view import View
+from qcompile.targets.layout import Halo, Layout
+from tests.targets.buffers import LANES, Array, image, run, stored
+from tests.targets.strategies import QUICK, SEEDS, T8, THOROUGH, shapes, views, zero_points
+
+
+def quantized(x: Array, scale: np.float32, zero_point: int, dtype: str) -> Array:
+    bounds = np.iinfo(dtype)
+    t = np.rint(x / scale).astype(np.float64) + zero_point
+    return np.where(np.isnan(t), bounds.min, np.clip(t, bounds.min, bounds.max)).astype(dtype)
+
+
+def check_quantize(template: Quantize, seed: int, x: Array | None = None) -> None:
+    rng = np.random.default_rng(seed)
+    scale = np.float32(rng.uniform(0.01, 0.1))
+    if x is None:
+        x = (rng.standard_normal(template.y.shape) * 8).astype(np.float32)
+        steps = rng.integers(-20, 20, template.y.shape) + np.float32(0.5)
+        x = np.where(rng.random(x.shape) < 0.3, steps * scale, x).astype(np.float32)
+    arguments = [np.asarray(x), np.asarray([scale])]
+    buffer = run(template, arguments, template.y.layout, template.dtype)
+    got = image(buffer, template.y, template.zero_point)
+    expected = quantized(np.asarray(x), scale, template.zero_point, template.dtype)
+    np.testing.assert_array_equal(got, expected)
+
+
+@st.composite
+def quantize_templates(draw: st.DrawFn) -> Quantize:
+    shape, dtype = draw(shapes()), draw(T8)
+    return Quantize(
+        y=draw(views(shape)),
+        dtype=dtype,
+        zero_point=draw(zero_points(dtype)),
+        lanes=draw(st.sampled_from(LANES)),
+        parallel=draw(st.booleans()),
+    )
+
+
+@QUICK
+@given(quantize_templates(), SEEDS)
+def test_quantizes(template: Quantize, seed: int) -> None:
+    check_quantize(template, seed)
+
+
+@pytest.mark.slow
+@THOROUGH
+@given(quantize_templates(), SEEDS)
+def test_quantizes_many(template: Quantize, seed: int) -> None:
+    check_quantize(template, seed)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("width", [1, 5, 8, 37])
+def test_packs_the_pixels_of_a_network_input(
+    lanes: int, dtype: str, channels: int, width: int
+) -> None:
+    shape = (2, channels, 3, width)
+    y = View.of(shape, Layout.spatial(shape, 4, Halo(1, 2, 0, 3)))
+    check_quantize(Quantize(y=y, dtype=dtype, zero_point=5, lanes=lanes), seed=width)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize(("dtype", "zero_point"), [("uint8", 0), ("uint8", 255), ("int8", -3)])
+def test_what_is_no_number_is_the_lowest(lanes: int, dtype: str, zero_point: int) -> None:
+    special = [np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45, -0.0, 0.0, -np.nan, 1e9, -1e9]
+    for shape in [(1, 3, 1, 11), (1, 11)]:
+        x = np.broadcast_to(np.array(special, np.float32), shape)
+        layout = Layout.spatial(shape, 4) if len(shape) == 4 else Layout.rows(shape, lanes)
+        template = Quantize(
+            y=View.of(shape, layout), dtype=dtype, zero_point=zero_point, lanes=lanes
+        )
+        with np.errstate(invalid="ignore", over="ignore"):
+            check_quantize(template, 0, np.ascontiguousarray(x))
+
+
+@st.composite
+def dequantize_templates(draw: st.DrawFn) -> Dequantize:
+    shape, dtype = draw(shapes()), draw(T8)
+    return Dequantize(
+        x=draw(views(shape)),
+        dtype=dtype,
+        zero_point=draw(zero_points(dtype)),
+        lanes=draw(st.sampled_from(LANES)),
+        parallel=draw(st.booleans()),
+    )
+
+
+def check_dequantize(template: Dequantize, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scale = np.float32(rng.uniform(0.001, 0.1))
+    bounds = np.iinfo(template.dtype)
+    shape = template.x.shape
+    x = rng.integers(bounds.min, bounds.max + 1, shape).astype(template.dtype)
+    arguments = [stored(x, template.x.layout, seed), np.asarray([scale])]
+    got = run(template, arguments, Layout.rows(shape), "float32").reshape(shape)
+    expected = (x.astype(np.int32) - template.zero_point).astype(np.float32) * scale
+    np.testing.assert_array_equal(got, expected)
+
+
+@QUICK
+@given(dequantize_templates(), SEEDS)
+def test_dequantizes(template: Dequantize, seed: int) -> None:
+    check_dequantize(template, seed)
+
+
+@pytest.mark.slow
+@THOROUGH
+@given(dequantize_templates(), SEEDS)
+def test_dequantizes_many(template: Dequantize, seed: int) -> None:
+    check_dequantize(template, seed)
