@@ -24,7 +24,7 @@ def parse(
     return onnx.parser.parse_model(header + text)
 
 
-def run(model: onnx.ModelProto, seed: int = 0) -> list[npt.NDArray[np.generic]]:
+def run(model: onnx.ModelProto, seed: int = 0) -> list[npt.NDArray[np.float32]]:
     """Run in onnxruntime on normal noise of the shapes that the model's inputs have."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -36,7 +36,7 @@ def run(model: onnx.ModelProto, seed: int = 0) -> list[npt.NDArray[np.generic]]:
         ).astype(np.float32)
         for value in session.get_inputs()
     }
-    result: list[npt.NDArray[np.generic]] = session.run(None, inputs)
+    result: list[npt.NDArray[np.float32]] = session.run(None, inputs)
     return result
 
 
@@ -127,7 +127,7 @@ def test_old_operators_keep_their_meaning(opset: int, text: str) -> None:
     for expected, got in zip(run(before), run(ir.to_proto(model)), strict=True):
         # onnxruntime may sum up to 16 terms, each below 4, in another order: 16 roundings
         bound = 16 * 4 * np.finfo(np.float32).eps
-        np.testing.assert_allclose(got, expected, rtol=0, atol=bound)
+        np.testing.assert_allclose(got, expected, rtol=0.0, atol=float(bound))
 
 
 def test_old_operators_in_a_branch() -> None:
@@ -250,7 +250,7 @@ def test_names_are_unique_across_branches() -> None:
 
 
 def test_initializers_are_no_inputs_and_keep_their_values() -> None:
-    weight = np.float32([np.float32(1e-42), -0.0, np.inf, 3.4e38])
+    weight = np.array([1e-42, -0.0, np.inf, 3.4e38], np.float32)
     graph = onnx.parser.parse_graph(
         "g (float[4] x, float[4] w) => (float[4] y) { y = Mul (x, w) }"
     )
