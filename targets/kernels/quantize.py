@@ -49,11 +49,7 @@ class Quantize:
             x = tir.arg("x", tir.Buffer((source.layout.size,), "float32"))
             scale = tir.arg("scale", tir.Buffer((1,), "float32"))
             y = tir.arg("y", tir.Buffer((layout.size,), self.dtype))
-            if (
-                layout.image
-                and layout.c_pad == PACKED
-                and self.y == View.of(self.y.shape, layout)
-            ):
+            if self._packs:
                 self._pack_pixels(source, x, scale, y)
             else:
 
