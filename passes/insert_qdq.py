@@ -113,11 +113,13 @@ def _replace_readers(
     value: ir.Value, quantize: ir.Node, dequantized: ir.Value, names: Names
 ) -> None:
     """Let everything but `quantize` read the dequantized value; the output keeps its name."""
-    is_input = value.is_graph_input()
-    if value.is_graph_output() and not is_input:
+    readers = [use for use in value.uses() if use.node is not quantize]
+    for node, index in readers:
+        node.replace_input_with(index, dequantized)
+    if value.is_graph_output() and not value.is_graph_input():
         value.name, dequantized.name = names.unique(f"{value.name}_float"), value.name
-    value.replace_all_uses_with(dequantized, replace_graph_outputs=not is_input)
-    quantize.replace_input_with(0, value)
+        value.replace_all_uses_with(dequantized, replace_graph_outputs=True)
+        quantize.replace_input_with(0, value)
 
 
 def _dequantized_constant(
