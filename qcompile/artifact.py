@@ -159,9 +159,7 @@ def sha256(data: bytes) -> str:
 
 def _read_sealed(path: Path) -> dict[str, bytes]:
     if not path.is_file():
-        raise CompileError(
-            "no such file", where=str(path), hint="see `qcompile compile --help`"
-        )
+        raise CompileError("no such file", where=str(path), hint="check the path")
     try:
         with zipfile.ZipFile(path) as archive:
             if sorted(archive.namelist()) != sorted(ENTRIES):

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,8 @@ from qcompile.threads import settle
 
 if TYPE_CHECKING:
     from qcompile.bench import BenchReport
-    from qcompile.data import InputSpec, Preprocess
+    from qcompile.data import Data
+    from qcompile.preprocess import Preprocess
     from qcompile.validate import Validation
 
 
@@ -52,13 +53,7 @@ class CompiledModel:
     @classmethod
     def from_artifact(cls, contents: Artifact, target: Target) -> CompiledModel:
         """Return the model that a loaded artifact holds."""
-        return cls(
-            target=target,
-            **{
-                field.name: getattr(contents, field.name)
-                for field in dataclasses.fields(contents)
-            },
-        )
+        return cls(target=target, **vars(contents))
 
     @property
     def inputs(self) -> tuple[ir.Value, ...]:
@@ -69,12 +64,6 @@ class CompiledModel:
     def output_names(self) -> tuple[str, ...]:
         """What a run gives, in the model's order."""
         return tuple(str(value.name) for value in self.integer_graph.graph.outputs)
-
-    @property
-    def batch(self) -> int:
-        """How many samples one run takes."""
-        shape = self.inputs[0].shape
-        return int(shape.numpy()[0]) if shape is not None and len(shape) else 1
 
     @cached_property
     def report(self) -> CompileReport:
@@ -96,7 +85,7 @@ class CompiledModel:
 
     def validate(
         self,
-        data: Any,
+        data: Data,
         *,
         reference: Path | str | None = None,
         labels: str | None = None,
@@ -112,12 +101,13 @@ class CompiledModel:
             preprocess: What turns stored numbers into what the model wants.
             oracle_samples: How many samples the oracle runs; 32 unless told.
         """
-        from qcompile.data import load_data
+        from qcompile.data import input_specs, load_data
         from qcompile.reference import FloatReference
         from qcompile.validate import ORACLE_SAMPLES, validate
 
         float_model = FloatReference(Path(reference)) if reference is not None else None
-        samples = load_data(data, self.input_specs(), labels=labels, preprocess=preprocess)
+        inputs = input_specs(self.integer_graph)
+        samples = load_data(data, inputs, labels=labels, preprocess=preprocess)
         count = ORACLE_SAMPLES if oracle_samples is None else oracle_samples
         return validate(self, samples, reference=float_model, oracle_samples=count)
 
@@ -138,12 +128,6 @@ class CompiledModel:
     def save(self, path: Path | str) -> int:
         """Write the .qcm file atomically and return its size."""
         return artifact.save(self._contents, Path(path))
-
-    def input_specs(self) -> list[InputSpec]:
-        """Return what `qcompile.data` needs to know of the inputs."""
-        from qcompile.data import InputSpec
-
-        return [InputSpec.of(value) for value in self.inputs]
 
     @property
     def _contents(self) -> Artifact:

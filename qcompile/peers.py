@@ -1,4 +1,4 @@
-"""The peers of `bench`: other runtimes on the artifact's own QDQ graph, and on the float model.
+"""The peers of `bench`: other runtimes on the artifact's QDQ graph, and on the float model.
 
 The QDQ graph has no 8-bit step between a convolution and the residual Add that follows, since
 our kernels add to the accumulator. onnxruntime runs a convolution in integers only between

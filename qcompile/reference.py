@@ -84,11 +84,10 @@ def _read(path: Path) -> bytes:
 def _external_files(path: Path) -> list[str]:
     """Return the external files a model names, those outside its folder left out."""
     import onnx
-    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load(path, load_external_data=False)
-    except DecodeError as error:
+    except Exception as error:  # protobuf has several errors, without a common base
         raise CompileError(
             "not an ONNX file, or damaged",
             where=str(path),
@@ -101,4 +100,4 @@ def _external_files(path: Path) -> list[str]:
 
 def _location(tensor: onnx.TensorProto) -> str:
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    return entries.get("location", "")
+    return str(entries.get("location", ""))

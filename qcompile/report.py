@@ -82,7 +82,7 @@ def is_border(node: ir.Node) -> bool:
 
 
 def is_float(node: ir.Node) -> bool:
-    """Whether a node of the integer graph computes in float: neither ours, border nor mover."""
+    """Whether a node computes in float: it is neither ours nor a border nor a mover."""
     if node.domain == ops.DOMAIN or is_border(node):
         return False
     return not (node.inputs and node.inputs[0] and node.inputs[0].dtype in SMALL_INTEGERS)
@@ -127,7 +127,7 @@ def count_macs(node: ir.Node) -> int:
         return math.prod(sizes(node.inputs[0])) * math.prod(sizes(node.inputs[1])[1:])
     if node.op_type in ("MatMul", "Gemm", ops.QMATMUL):
         shape = sizes(node.inputs[0])
-        transposed = node.op_type == "Gemm" and node.attributes.get_int("transA", 0)
+        transposed = node.op_type == "Gemm" and bool(node.attributes.get_int("transA", 0))
         return math.prod(sizes(node.outputs[0])) * shape[0 if transposed else -1]
     return 0
 

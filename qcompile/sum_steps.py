@@ -7,6 +7,9 @@ import onnx_ir as ir
 
 from qcompile.regions import WEIGHTED_OPS, constant, sole_user
 
+ZERO_POINTS = {"uint8": (0, 128), "int8": (-128, 0)}
+"""The lowest and the middle zero point of each type."""
+
 PASSING = frozenset({"Relu", "Clip"})
 """What may stand between an Add and the step of the sum."""
 
@@ -46,10 +49,10 @@ def insert_step(graph: ir.Graph, value: ir.Value, step: ir.Node) -> None:
     scale, zero_point = constant(step.inputs[1]), constant(step.inputs[2])
     if scale is None or zero_point is None:
         return
-    limits = np.iinfo(zero_point.dtype)
-    if int(zero_point) == limits.min:
-        middle = (int(limits.min) + int(limits.max) + 1) // 2
-        scale, zero_point = scale * np.float32(2), np.asarray(middle, zero_point.dtype)
+    lowest, middle = ZERO_POINTS[zero_point.dtype.name]
+    if int(zero_point) == lowest:
+        scale = scale.astype(np.float32) * 2
+        zero_point = np.asarray(middle, zero_point.dtype)
     parameters = []
     for suffix, array in (("scale", scale), ("zero_point", zero_point)):
         tensor = ir.tensor(array, name=f"{value.name}_sum_{suffix}")

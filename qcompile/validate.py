@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ORACLE_SAMPLES = 32
 
 Array = npt.NDArray[np.generic]
+Classes = npt.NDArray[np.int64]
 
 
 class OutputFigures(TypedDict):
@@ -75,22 +76,23 @@ def validate(
         check_reference(model, reference)
     check = OracleCheck(model)
     deviations = {name: Deviation() for name in model.output_names}
+    batch = data.batch or 1
     main = model.output_names[0]
-    classes: list[Array] = []
-    float_classes: list[Array] = []
+    classes: list[Classes] = []
+    float_classes: list[Classes] = []
     samples = 0
-    for inputs, valid in data.batches(model.batch):
+    for inputs, valid in data.batches():
         outputs = model.run(inputs)
         if samples < oracle_samples:
             check.see(inputs, outputs, min(valid, oracle_samples - samples))
         samples += valid
-        classes.append(top1(outputs[main], model.batch)[:valid])
+        classes.append(top1(outputs[main], batch)[:valid])
         if reference is not None:
             expected = reference(inputs)
-            float_classes.append(top1(expected[main], model.batch)[:valid])
+            float_classes.append(top1(expected[main], batch)[:valid])
             for name, deviation in deviations.items():
                 pair = (expected[name], outputs[name])
-                deviation.add(*(rows(array, model.batch)[:valid] for array in pair))
+                deviation.add(*(rows(array, batch)[:valid] for array in pair))
     figures = {
         name: OutputFigures(
             sqnr_db=each.sqnr_db, cosine=each.cosine, max_abs_error=each.max_abs_error
@@ -112,7 +114,8 @@ def validate(
     }
     if data.labels is not None:
         answers = np.concatenate(classes)
-        labels = checked_labels(data.labels, answers, model)
+        wanted = rows(model.golden.outputs[main], batch).shape[1]
+        labels = checked_labels(data.labels, answers, wanted, where=f"output {main!r}")
         paired = np.concatenate(float_classes) if reference is not None else None
         result["accuracy"] = accuracy(labels, answers, paired)
     return result
@@ -140,34 +143,33 @@ def rows(array: Array, batch: int) -> Array:
     return array.reshape(batch if has_batch else 1, -1)
 
 
-def top1(output: Array, batch: int) -> npt.NDArray[np.int64]:
+def top1(output: Array, batch: int) -> Classes:
     """Return the class of each sample; an output of one integer a sample is the class."""
     answers = rows(output, batch)
     if answers.shape[1] == 1 and answers.dtype.kind in "iu":
         return answers[:, 0].astype(np.int64)
-    return np.argmax(answers, axis=1)
+    classes: Classes = np.argmax(answers, axis=1).astype(np.int64)
+    return classes
 
 
-def checked_labels(labels: Array, answers: Array, model: CompiledModel) -> Array:
+def checked_labels(labels: Classes, answers: Classes, classes: int, *, where: str) -> Classes:
     """Return the labels, one an answer.
 
     Raises:
         CompileError: Another number of them, or one that is no class of the output.
     """
-    name = model.output_names[0]
     if len(labels) != len(answers):
         raise CompileError(
             f"{len(labels)} labels for {len(answers)} answers",
-            where=f"output {name!r}",
+            where=where,
             hint="labels need one class a sample, and the first output one row a sample",
         )
-    classes = rows(model.golden.outputs[name], model.batch).shape[1]
     wrong = (labels < 0) | ((labels >= classes) & (classes > 1))
     if wrong.any():
         sample = int(np.argmax(wrong))
         raise CompileError(
             f"label {labels[sample]} of sample {sample} is none of its {classes} classes",
-            where=f"output {name!r}",
+            where=where,
             hint="labels count classes from 0",
         )
     return labels
