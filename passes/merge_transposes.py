@@ -127,11 +127,11 @@ def _sink(transpose: ir.Node, user: ir.Node) -> None:
 
 
 def _transpose_after(graph: ir.Graph, user: ir.Node, perm: Sequence[int]) -> None:
-    """Let whoever reads the user's output read its Transpose; a graph output keeps its name."""
+    """Let the readers of the user's output read its Transpose; graph outputs keep their name."""
     output = user.outputs[0]
     after = ir.node("Transpose", [output], {"perm": list(perm)})
     moved = after.outputs[0]
-    moved.shape, moved.dtype = output.shape, output.dtype
+    moved.shape, moved.type = output.shape, output.type
     if output.is_graph_output():
         moved.name, output.name = output.name, f"{output.name}_untransposed"
         for index, value in enumerate(graph.outputs):

@@ -11,19 +11,22 @@ import numpy.typing as npt
 import onnx_ir as ir
 from tvm import relax
 
+from qcompile import ops
+from qcompile.regions import constant
 from qcompile.target import KernelInfo
 from qcompile.targets import islands
 from qcompile.targets.isa import Isa
 from qcompile.targets.kernels.move import Move
+from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Layout
-from qcompile.targets.plan import EIGHT_BITS, plan_layouts, static_shape
+from qcompile.targets.plan import plan_layouts, static_shape
 
 Array = npt.NDArray[np.generic]
 Buffer = Any
 """A Relax variable: a flat tensor."""
 
-PARALLEL_WORK = 1 << 16
-"""Elements or multiply-accumulates / 16 above which a kernel is worth a launch of threads."""
+THREAD_BYTES = 1 << 16
+"""Elements above which a kernel that only moves them is worth a launch of threads."""
 
 
 class Template(Protocol):
@@ -66,7 +69,7 @@ class Emitter:
         with self._builder.function("main", parameters):
             with self._builder.dataflow():
                 for value, parameter in zip(self._graph.inputs, parameters, strict=True):
-                    self._define_plain(value, parameter)
+                    self.define(value, parameter, plain_layout(value))
                 for step in steps:
                     step()
                 results = [self.plain(value) for value in outputs]
@@ -78,39 +81,83 @@ class Emitter:
     def call(
         self,
         template: Template,
-        inputs: Sequence[Buffer],
-        constants: Sequence[Array] = (),
+        arguments: Sequence[Buffer | Array],
         *,
         size: int,
-        dtype: ir.DataType,
+        dtype: ir.DataType | None,
         node: str = "",
         tile: str = "",
         macs: int = 0,
     ) -> Buffer:
-        """Emit one kernel call and return its output, a flat buffer of `size` elements."""
+        """Emit one kernel call and return its output, a flat buffer of `size` elements.
+
+        Args:
+            template: The kernel.
+            arguments: Its parameters without the output; arrays become constants.
+            size: Elements of the output.
+            dtype: Of the output.
+            node: The node that it computes, for the manifest.
+            tile: Tile sizes, for the manifest.
+            macs: Multiply-accumulates, for the manifest.
+        """
         name = type(template).__name__
         if template not in self._functions:
             symbol = f"k{len(self._functions)}_{name}"
             function = template.func().with_attr("global_symbol", symbol)
             self._functions[template] = self._builder.add_func(function, symbol)
         self.kernels.append(KernelInfo(node=node, kernel=name, tile=tile, macs=macs))
-        arguments = [*inputs, *(relax.const(np.ascontiguousarray(c)) for c in constants)]
+        operands = [
+            relax.const(np.ascontiguousarray(item)) if isinstance(item, np.ndarray) else item
+            for item in arguments
+        ]
         call = relax.call_tir(
-            self._functions[template], arguments, out_ty=flat_type(size, dtype)
+            self._functions[template], operands, out_ty=flat_type(size, dtype)
         )
         return self._builder.emit(call)
 
-    def define(self, value: ir.Value, buffer: Buffer) -> None:
-        """Say where a value lies: in its planned layout, or row-major if it is not 8-bit."""
+    def produce(
+        self,
+        node: ir.Node,
+        template: Template,
+        arguments: Sequence[Buffer | Array],
+        *,
+        layout: Layout | None = None,
+        tile: str = "",
+        macs: int = 0,
+    ) -> None:
+        """Emit the kernel that computes a node's output, in `layout` or the planned one."""
+        value = node.outputs[0]
+        layout = layout or self.layout(value)
+        buffer = self.call(
+            template,
+            arguments,
+            size=layout.size,
+            dtype=value.dtype,
+            node=str(node.name or value.name),
+            tile=tile,
+            macs=macs,
+        )
+        self.define(value, buffer, layout)
+
+    def define(self, value: ir.Value, buffer: Buffer, layout: Layout | None = None) -> None:
+        """Say where a value lies; it is moved to its planned layout if that is another one."""
+        planned = self.layout(value)
+        if layout is not None and layout != planned:
+            buffer = self.move(buffer, value, layout, planned)
         self._buffers[value] = buffer
 
     def buffer(self, value: ir.Value, layout: Layout | None = None) -> Buffer:
         """Return a value's buffer, moved into `layout` where it lies otherwise."""
-        found = self._constant(value) if value.const_value else self._buffers[value]
+        stored = constant(value)
+        found = self._buffers[value] if stored is None else self.constant(stored)
         have = self.layout(value)
         if layout is None or have == layout:
             return found
         return self.move(found, value, have, layout)
+
+    def view(self, value: ir.Value) -> View:
+        """Return a value's elements where they lie."""
+        return View.of(static_shape(value), self.layout(value))
 
     def layout(self, value: ir.Value) -> Layout:
         """Return where a value's elements lie."""
@@ -124,9 +171,19 @@ class Emitter:
         """Emit a change of layout."""
         assert value.dtype is not None
         template = Move.relayout(
-            static_shape(value), source, target, dtype=value.dtype.numpy().name
+            static_shape(value),
+            source,
+            target,
+            dtype=value.dtype.numpy().name,
+            zero_point=zero_point_of(value),
+            lanes=self.isa.lanes,
+            parallel=self.worth_threads(target.size),
         )
         return self.call(template, [buffer], size=target.size, dtype=value.dtype)
+
+    def worth_threads(self, elements: int) -> bool:
+        """Whether a kernel over so many elements is worth a launch of threads."""
+        return elements >= THREAD_BYTES
 
     def island(self, nodes: Sequence[ir.Node], keep: frozenset[ir.Value]) -> None:
         """Emit float nodes through TVM's importer."""
@@ -138,22 +195,17 @@ class Emitter:
             for value in island.inputs
         ]
         prefix = f"island{len(self.kernels)}_"
-        results = islands.replay(self._builder, island.to_relax(), arguments, prefix)
+        replay = islands.Replay(self._builder, island.to_relax(), prefix)
+        results = replay.emit(arguments)
         for value, result in zip(island.outputs, results, strict=True):
             flat = relax.op.reshape(result, (math.prod(static_shape(value)),))
-            self._define_plain(value, self._builder.emit(flat))
+            self.define(value, self._builder.emit(flat), plain_layout(value))
         for node in nodes:
             self.kernels.append(KernelInfo(node=str(node.name), kernel="Float"))
 
-    def _define_plain(self, value: ir.Value, buffer: Buffer) -> None:
-        layout = self.layout(value)
-        if layout != plain_layout(value):
-            buffer = self.move(buffer, value, plain_layout(value), layout)
-        self.define(value, buffer)
-
-    def _constant(self, value: ir.Value) -> Buffer:
-        assert value.const_value is not None
-        return relax.const(np.ascontiguousarray(value.const_value.numpy()).reshape(-1))
+    def constant(self, array: Array) -> Buffer:
+        """Return an array as a flat constant."""
+        return relax.const(np.ascontiguousarray(array).reshape(-1))
 
 
 def plain_layout(value: ir.Value) -> Layout:
@@ -167,8 +219,6 @@ def flat_type(size: int, dtype: ir.DataType | None) -> Any:
     return relax.TensorType((size,), dtype.numpy().name)
 
 
-def is_eight_bit(value: ir.Value) -> bool:
-    """Whether a value is a quantized activation."""
-    return value.dtype in EIGHT_BITS
-
-
+def zero_point_of(value: ir.Value) -> int:
+    """Return the zero point of a quantized activation; 0 for any other value."""
+    return int(value.metadata_props.get(ops.ZERO_POINT, "0"))

@@ -1,4 +1,4 @@
-"""What a CPU kernel template needs to know of an instruction set: sizes, and its dot product."""
+"""What a CPU kernel template knows of an instruction set: sizes, and its dot product."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ class Isa:
     broadcast: Callable[[Any, Expr], Expr]
     weights: Callable[[Any, Expr], Expr]
     dot: Callable[[Expr, Expr, Expr], Expr]
-    tvm_target: Mapping[str, Any]
+    tvm_target: Mapping[str, Any] = dataclasses.field(hash=False)
     l1_bytes: int = 32 * 1024
     l2_bytes: int = 1024 * 1024

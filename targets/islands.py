@@ -145,43 +145,46 @@ def cluster(graph: ir.Graph) -> list[list[ir.Node]]:
     return [run for run in order if run]
 
 
-def replay(builder: Any, module: Any, arguments: Sequence[Any], prefix: str) -> list[Any]:
-    """Emit the body of the module's `main` into the function being built; return its outputs."""
-    renamed = {
-        variable: builder.add_func(
-            function.with_attr("global_symbol", prefix + variable.name_hint),
-            prefix + variable.name_hint,
-        )
-        for variable, function in module.functions.items()
-        if isinstance(function, tvm.tirx.PrimFunc)
-    }
-    main = module["main"]
-    known: dict[Any, Any] = dict(zip(main.params, arguments, strict=True))
+class Replay:
+    """Emits the body of an imported module's `main` into another function being built."""
 
-    def rewrite(expression: Any) -> Any:
-        if isinstance(expression, relax.Var):
-            return known[expression]
-        if isinstance(expression, tvm.ir.GlobalVar):
-            return renamed[expression]
-        if isinstance(expression, relax.Tuple):
-            return relax.Tuple([rewrite(field) for field in expression.fields])
-        if isinstance(expression, relax.TupleGetItem):
-            return relax.TupleGetItem(rewrite(expression.tuple_value), expression.index)
-        if isinstance(expression, relax.Call):
-            arguments = [rewrite(argument) for argument in expression.args]
-            return relax.Call(expression.op, arguments, expression.attrs, expression.ty_args)
-        return expression
+    def __init__(self, builder: Any, module: Any, prefix: str) -> None:
+        self._builder = builder
+        self._main = module["main"]
+        self._known: dict[Any, Any] = {
+            variable: builder.add_func(
+                function.with_attr("global_symbol", prefix + variable.name_hint),
+                prefix + variable.name_hint,
+            )
+            for variable, function in module.functions.items()
+            if isinstance(function, tvm.tirx.PrimFunc)
+        }
 
-    for block in main.body.blocks:
-        for binding in block.bindings:
-            known[binding.var] = builder.emit(rewrite(binding.value))
-    result = main.body.body
-    if isinstance(result.ty, relax.TupleType):
-        whole = rewrite(result)
-        if isinstance(whole, relax.Tuple):
-            return list(whole.fields)
+    def emit(self, arguments: Sequence[Any]) -> list[Any]:
+        """Emit the bindings with these arguments and return the outputs."""
+        self._known.update(zip(self._main.params, arguments, strict=True))
+        for block in self._main.body.blocks:
+            for binding in block.bindings:
+                self._known[binding.var] = self._builder.emit(self._rewrite(binding.value))
+        result = self._rewrite(self._main.body.body)
+        if isinstance(result, relax.Tuple):
+            return list(result.fields)
+        if not isinstance(result.ty, relax.TupleType):
+            return [result]
         return [
-            builder.emit(relax.TupleGetItem(whole, index))
+            self._builder.emit(relax.TupleGetItem(result, index))
             for index in range(len(result.ty.fields))
         ]
-    return [rewrite(result)]
+
+    def _rewrite(self, expression: Any) -> Any:
+        """Return the expression with this function's variables and kernels."""
+        if isinstance(expression, relax.Var | tvm.ir.GlobalVar):
+            return self._known[expression]
+        if isinstance(expression, relax.Tuple):
+            return relax.Tuple([self._rewrite(field) for field in expression.fields])
+        if isinstance(expression, relax.TupleGetItem):
+            return relax.TupleGetItem(self._rewrite(expression.tuple_value), expression.index)
+        if isinstance(expression, relax.Call):
+            arguments = [self._rewrite(argument) for argument in expression.args]
+            return relax.Call(expression.op, arguments, expression.attrs, expression.ty_args)
+        return expression

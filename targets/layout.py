@@ -73,7 +73,7 @@ class Layout:
         return self.n * self.stored_h * self.stored_w * self.c_pad
 
     def at(self, n: Any, h: Any, w: Any, c: Any) -> Any:
-        """Return the flat index of an element; h and w may reach into the halo (-1 is its last line)."""
+        """Return the flat index of an element; h and w may reach into the halo."""
         line = n * self.stored_h + h + self.halo.top
         return (line * self.stored_w + w + self.halo.left) * self.c_pad + c
 

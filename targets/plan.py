@@ -121,4 +121,6 @@ def channel_multiple(value: ir.Value, isa: Isa) -> int:
         for node in value.consumers()
     )
     few = static_shape(value)[1] < isa.lanes
-    return isa.k_group if narrow and dense and few and not value.is_graph_output() else isa.lanes
+    return (
+        isa.k_group if narrow and dense and few and not value.is_graph_output() else isa.lanes
+    )

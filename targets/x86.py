@@ -6,10 +6,14 @@ from typing import Any
 
 from tvm.script.ir_builder import tirx as tir
 
+from qcompile.quant import U8
+from qcompile.target import Target
+from qcompile.targets.cpu_ops import cpu_ops
 from qcompile.targets.isa import Expr, Isa
+from qcompile.targets.lowering import TvmLowering
 
 
-def _vnni_broadcast(lanes: int) -> Any:
+def _broadcast(lanes: int) -> Any:
     def broadcast(buffer: Any, index: Expr) -> Expr:
         """Four neighbouring bytes in every lane."""
         group = tir.reinterpret("int32", buffer.vload([index], "uint8x4"))
@@ -18,7 +22,7 @@ def _vnni_broadcast(lanes: int) -> Any:
     return broadcast
 
 
-def _vnni_weights(lanes: int) -> Any:
+def _weights(lanes: int) -> Any:
     def weights(buffer: Any, index: Expr) -> Expr:
         """Four weights a lane, as stored."""
         return buffer.vload([index], f"int8x{4 * lanes}")
@@ -35,23 +39,21 @@ def _vnni_dot(lanes: int) -> Any:
     return dot
 
 
-def _avx2_broadcast(buffer: Any, index: Expr) -> Expr:
-    """Two neighbouring bytes in every lane, widened to int16."""
-    pair = tir.reinterpret("int16", buffer.vload([index], "uint8x2"))
-    return tir.cast(tir.reinterpret("uint8x16", tir.broadcast(pair, 8)), "int16x16")
-
-
-def _avx2_weights(buffer: Any, index: Expr) -> Expr:
-    """Two weights a lane, widened to int16."""
-    return tir.cast(buffer.vload([index], "int8x16"), "int16x16")
-
-
 def _avx2_dot(acc: Expr, a: Expr, w: Expr) -> Expr:
-    """Vpmaddwd and an add: int16 products, summed in int32.
+    """Even and odd bytes apart, widened to int16, each with vpmaddwd: it cannot saturate.
 
-    Not vpmaddubsw, which adds two u8 x s8 products in int16 and saturates.
+    Not vpmaddubsw, which adds two u8 x s8 products in int16.
     """
-    return acc + tir.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", a, w)
+    eight = tir.broadcast(tir.int16(8), 16)
+    a, w = tir.reinterpret("int16x16", a), tir.reinterpret("int16x16", w)
+    even = tir.bitwise_and(a, tir.broadcast(tir.int16(255), 16))
+    odd = tir.reinterpret("uint16x16", a) >> tir.broadcast(tir.uint16(8), 16)
+    acc = acc + _vpmaddwd(even, tir.shift_left(w, eight) >> eight)
+    return acc + _vpmaddwd(tir.reinterpret("int16x16", odd), w >> eight)
+
+
+def _vpmaddwd(a: Expr, w: Expr) -> Expr:
+    return tir.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", a, w)
 
 
 VNNI512 = Isa(
@@ -60,8 +62,8 @@ VNNI512 = Isa(
     k_group=4,
     registers=32,
     activation="uint8",
-    broadcast=_vnni_broadcast(16),
-    weights=_vnni_weights(16),
+    broadcast=_broadcast(16),
+    weights=_weights(16),
     dot=_vnni_dot(16),
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "cascadelake"},
 )
@@ -72,8 +74,8 @@ AVXVNNI = Isa(
     k_group=4,
     registers=16,
     activation="uint8",
-    broadcast=_vnni_broadcast(8),
-    weights=_vnni_weights(8),
+    broadcast=_broadcast(8),
+    weights=_weights(8),
     dot=_vnni_dot(8),
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "alderlake"},
 )
@@ -81,11 +83,44 @@ AVXVNNI = Isa(
 AVX2 = Isa(
     name="avx2",
     lanes=8,
-    k_group=2,
+    k_group=4,
     registers=16,
     activation="uint8",
-    broadcast=_avx2_broadcast,
-    weights=_avx2_weights,
+    broadcast=_broadcast(8),
+    weights=_weights(8),
     dot=_avx2_dot,
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "haswell"},
+)
+
+AVX2_FLAGS = ("avx2", "fma", "f16c", "bmi1", "bmi2", "movbe")
+"""What x86-64-v3 has; the code generator may use all of it."""
+
+AVX512_FLAGS = (*AVX2_FLAGS, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+"""What x86-64-v4 has."""
+
+X86_VNNI = Target(
+    name="x86-vnni",
+    about="x86-64 with AVX-512 VNNI (Cascade Lake, Zen 4 and later servers)",
+    arch="x86_64",
+    features=(*AVX512_FLAGS, "avx512_vnni"),
+    ops=cpu_ops(U8),
+    lowering=TvmLowering(VNNI512),
+)
+
+X86_AVXVNNI = Target(
+    name="x86-avxvnni",
+    about="x86-64 with 256-bit AVX-VNNI (Alder Lake and later)",
+    arch="x86_64",
+    features=(*AVX2_FLAGS, "avx_vnni"),
+    ops=cpu_ops(U8),
+    lowering=TvmLowering(AVXVNNI),
+)
+
+X86_AVX2 = Target(
+    name="x86-avx2",
+    about="x86-64 with AVX2, no VNNI (Haswell, Zen and later)",
+    arch="x86_64",
+    features=AVX2_FLAGS,
+    ops=cpu_ops(U8),
+    lowering=TvmLowering(AVX2),
 )

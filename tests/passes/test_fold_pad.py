@@ -54,7 +54,8 @@ KEPT = {
         {{ a = Pad(x, p)  y = MaxPool <kernel_shape = [2, 2]> (a) }}""",
     "AveragePool that leaves its own pads out": f"""g (float[1,2,5,5] x)
         => (float[1,2,10,12] y) <{PADS}>
-        {{ a = Pad(x, p)  y = AveragePool <kernel_shape = [2, 2], pads = [1, 1, 1, 1]> (a) }}""",
+        {{ a = Pad(x, p)
+           y = AveragePool <kernel_shape = [2, 2], pads = [1, 1, 1, 1]> (a) }}""",
     "auto_pad": f"""g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,9,11] y) <{PADS}>
         {{ a = Pad(x, p)  y = Conv <auto_pad = "SAME_UPPER"> (a, w) }}""",
 }

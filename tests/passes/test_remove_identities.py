@@ -31,11 +31,13 @@ CHANGES = {
         "g (float[2,2] x) => (float[2,2] y) { y = Relu(x) }",
     ),
     "Transpose in order": (
-        """g (float[2,2] x) => (float[2,2] y) { a = Transpose <perm = [0, 1]> (x)  y = Relu(a) }""",
+        """g (float[2,2] x) => (float[2,2] y)
+        { a = Transpose <perm = [0, 1]> (x)  y = Relu(a) }""",
         "g (float[2,2] x) => (float[2,2] y) { y = Relu(x) }",
     ),
     "Pad by nothing": (
-        """g (float[2] x) => (float[2] y) <int64[2] p = {0, 0}> { a = Pad(x, p)  y = Relu(a) }""",
+        """g (float[2] x) => (float[2] y) <int64[2] p = {0, 0}>
+        { a = Pad(x, p)  y = Relu(a) }""",
         "g (float[2] x) => (float[2] y) { y = Relu(x) }",
     ),
     "Concat of one": (

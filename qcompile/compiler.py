@@ -1,0 +1,253 @@
+"""The order of the passes, in one place, and the way from an ONNX model to a compiled one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import PassBase, PassResult, common
+
+from qcompile import oracle
+from qcompile.artifact import Golden, graph_bytes
+from qcompile.calibration import calibrate
+from qcompile.config import CompileConfig
+from qcompile.data import Data, Dataset, Preprocess, input_specs, load_data
+from qcompile.errors import CompileError
+from qcompile.importer import load_model
+from qcompile.manifest import make_manifest
+from qcompile.model import CompiledModel
+from qcompile.passes.cancel_qdq import CancelQdq
+from qcompile.passes.choose_schemes import ChooseSchemes, observed_values
+from qcompile.passes.fold_batch_norm import FoldBatchNorm
+from qcompile.passes.fold_pad import FoldPad
+from qcompile.passes.fold_qdq import FoldQdq
+from qcompile.passes.fold_weight_qdq import FoldWeightQdq
+from qcompile.passes.fuse_matmul_bias import FuseMatMulBias
+from qcompile.passes.insert_observers import InsertObservers
+from qcompile.passes.insert_qdq import InsertQdq
+from qcompile.passes.merge_activations import MergeActivations
+from qcompile.passes.merge_transposes import MergeTransposes
+from qcompile.passes.propagate_qdq import PropagateQdq
+from qcompile.passes.remove_identities import RemoveIdentities
+from qcompile.passes.resolve_auto_pad import ResolveAutoPad
+from qcompile.passes.retarget_activations import RetargetActivations
+from qcompile.reference import fingerprint
+from qcompile.stages import Stages
+from qcompile.target import Target
+from qcompile.targets import find_target
+
+AfterPass = Callable[[PassBase, PassResult], None]
+Source = Path | str | onnx.ModelProto | ir.Model
+Array = npt.NDArray[np.generic]
+
+SEED = 0
+"""Of the golden input, where no data was given."""
+
+
+def float_passes() -> tuple[PassBase, ...]:
+    """Return the passes that a float or a QDQ model goes through first, in order."""
+    return (
+        ResolveAutoPad(),
+        RemoveIdentities(),
+        MergeTransposes(),
+        FoldPad(),
+        FoldBatchNorm(),
+        FuseMatMulBias(),
+        MergeActivations(),
+        RemoveIdentities(),
+        common.RemoveUnusedNodesPass(),
+    )
+
+
+def integer_passes(target: Target, config: CompileConfig) -> tuple[PassBase, ...]:
+    """Return the passes from the QDQ graph to the integer graph, in order."""
+    return (
+        FoldWeightQdq(),
+        RetargetActivations(target),
+        PropagateQdq(target),
+        CancelQdq(),
+        FoldQdq(target, config),
+        *target.extra_passes,
+        common.RemoveUnusedNodesPass(),
+    )
+
+
+def run_passes(
+    model: ir.Model, passes: Sequence[PassBase], after: AfterPass | None = None
+) -> ir.Model:
+    """Run the passes in order; `after` sees each result (to print, time or check it).
+
+    A plain loop rather than ir.passes.Sequential: that wraps what a pass raises in a
+    PassError, and the user would read the wrapping instead of the problem.
+    """
+    for step in passes:
+        result = step(model)
+        if after is not None:
+            after(step, result)
+        model = result.model
+    return model
+
+
+def check_each(_: PassBase, result: PassResult) -> None:
+    """Run the ONNX checker on what a pass left; what the tests and --verify-each use."""
+    common.CheckerPass()(result.model)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Quantized:
+    """A QDQ graph, and the data it was calibrated with (none for a foreign QDQ model)."""
+
+    graph: ir.Model
+    data: Dataset | None
+
+
+def quantize_model(
+    source: Source,
+    target: str | Target,
+    *,
+    calibration: Data | None = None,
+    config: CompileConfig | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    preprocess: Preprocess | None = None,
+    progress: bool = False,
+    after: AfterPass | None = None,
+) -> ir.Model:
+    """Return the model as a standard QDQ ONNX graph, with the target's schemes.
+
+    Args and errors are those of `compile_model`.
+    """
+    stages = Stages(progress=progress)
+    target = _target(target)
+    config = config or CompileConfig()
+    with stages.stage("import"):
+        model = load_model(source, shapes)
+    return _quantize(model, target, config, calibration, preprocess, stages, after).graph
+
+
+def compile_model(
+    source: Source,
+    target: str | Target,
+    *,
+    calibration: Data | None = None,
+    config: CompileConfig | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    preprocess: Preprocess | None = None,
+    progress: bool = False,
+    after: AfterPass | None = None,
+) -> CompiledModel:
+    """Compile a float or a QDQ model.
+
+    Args:
+        source: An ONNX file or model in memory; it is not changed.
+        target: A target or its name (`qcompile.targets`).
+        calibration: Samples that show the range of every activation; a float model needs
+            them, a QDQ model has its scales and takes none.
+        config: The user's choices.
+        shapes: Static shapes of inputs that leave some open.
+        preprocess: What turns stored samples into what the model wants.
+        progress: Show steps and a progress bar on stderr, where that is a terminal.
+        after: Called after every pass.
+
+    Raises:
+        CompileError: The model, the data, the config or the target is at fault.
+    """
+    stages = Stages(progress=progress)
+    target = _target(target)
+    config = config or CompileConfig()
+    with stages.stage("import"):
+        model = load_model(source, shapes)
+    quantized = _quantize(model, target, config, calibration, preprocess, stages, after)
+    with stages.stage("fold"):
+        integer_graph = run_passes(
+            quantized.graph.clone(), integer_passes(target, config), after
+        )
+    with stages.stage("build"):
+        built = target.lowering.build(integer_graph)
+    with stages.stage("golden run"):
+        inputs = _golden_inputs(integer_graph, quantized.data)
+        golden = Golden(inputs, oracle.run(integer_graph, inputs))
+    manifest = make_manifest(
+        target=target,
+        model_sha256=_fingerprint(source),
+        calibration_sha256=quantized.data.digest if quantized.data is not None else None,
+        config=dataclasses.asdict(config),
+        seeds={"golden input": SEED} if quantized.data is None else {},
+        integer_graph=integer_graph,
+        qdq_graph=quantized.graph,
+        kernels=built.kernels,
+    )
+    return CompiledModel(
+        target=target,
+        integer_graph=integer_graph,
+        qdq_graph=quantized.graph,
+        library=built.library,
+        manifest=manifest,
+        golden=golden,
+        seconds=stages.seconds,
+    )
+
+
+def is_quantized(graph: ir.Graph) -> bool:
+    """Whether a model comes with its own activation scales: it has a QuantizeLinear."""
+    return any(node.op_type == "QuantizeLinear" for node in graph)
+
+
+def _quantize(
+    model: ir.Model,
+    target: Target,
+    config: CompileConfig,
+    calibration: Data | None,
+    preprocess: Preprocess | None,
+    stages: Stages,
+    after: AfterPass | None,
+) -> Quantized:
+    """Take an imported model to its QDQ graph."""
+    with stages.stage("float passes"):
+        model = run_passes(model, float_passes(), after)
+    if is_quantized(model.graph):
+        return Quantized(graph=model, data=None)
+    names = observed_values(model.graph, target, config)
+    data = None
+    observations = {}
+    if names:
+        if calibration is None:
+            raise CompileError(
+                "a float model needs calibration data",
+                where="--calib",
+                hint="give samples of its input: --calib DATA.npz",
+            )
+        data = load_data(calibration, input_specs(model), preprocess=preprocess)
+        with stages.stage("calibrate"):
+            observed = InsertObservers(frozenset(names))(model.clone()).model
+            observations = calibrate(observed, data, names, progress=stages.progress)
+    with stages.stage("schemes"):
+        steps = (ChooseSchemes(target, observations, config), InsertQdq())
+        return Quantized(graph=run_passes(model, steps, after), data=data)
+
+
+def _target(target: str | Target) -> Target:
+    return find_target(target) if isinstance(target, str) else target
+
+
+def _golden_inputs(model: ir.Model, data: Dataset | None) -> dict[str, Array]:
+    if data is not None:
+        return next(iter(data.batches()))[0]
+    random = np.random.default_rng(SEED)
+    inputs: dict[str, Array] = {}
+    for spec in input_specs(model):
+        sample = random.standard_normal(spec.shape)
+        inputs[spec.name] = np.asarray(sample, dtype=spec.dtype)
+    return inputs
+
+
+def _fingerprint(source: Source) -> str:
+    if isinstance(source, ir.Model):
+        return fingerprint(graph_bytes(source))
+    if isinstance(source, onnx.ModelProto):
+        return fingerprint(source.SerializeToString(deterministic=True))
+    return fingerprint(Path(source))

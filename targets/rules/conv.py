@@ -1,0 +1,106 @@
+"""QConv and QMatMul: dense and depthwise convolutions over packed weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from qcompile.targets.kernels.depthwise_conv import DepthwiseConv
+
+from qcompile import ops
+from qcompile.targets.emitter import Array, Buffer, Emitter
+from qcompile.targets.kernels.dense_conv import DenseConv
+from qcompile.targets.layout import Layout
+from qcompile.targets.plan import static_shape
+from qcompile.targets.rules.operands import (
+    array,
+    dtype_of,
+    epilogue_of,
+    operand,
+    optional,
+    pair,
+)
+
+THREAD_MACS = 1 << 19
+"""Multiply-accumulates above which a kernel is worth a launch of threads."""
+
+
+def emit_conv(node: ir.Node, emit: Emitter) -> None:
+    """Emit a QConv over images."""
+    x, y, weight = operand(node, 0), node.outputs[0], array(node, 1)
+    group = node.attributes["group"].as_int()
+    target = emit.layouts.get(y) or Layout.spatial(static_shape(y), emit.isa.lanes)
+    depthwise = group == weight.shape[0] == static_shape(x)[1] and group > 1
+    template = (DepthwiseConv if depthwise else DenseConv)(
+        **operands(node, emit, emit.layout(x), target),
+        kernel=weight.shape[2:],
+        strides=pair(node, "strides"),
+        dilations=pair(node, "dilations"),
+        pads=pair(node, "pads"),
+        **({} if depthwise else {"group": group}),
+    )
+    _produce(node, emit, template, weight, emit.buffer(x), target)
+
+
+def emit_matmul(node: ir.Node, emit: Emitter) -> None:
+    """Emit a QMatMul as a 1x1 convolution over rows."""
+    x, y, weight = operand(node, 0), node.outputs[0], array(node, 1)
+    source = Layout.rows(static_shape(x), emit.isa.lanes)
+    target = rows_layout(y, emit)
+    template = DenseConv(**operands(node, emit, source, target))
+    kernel = np.ascontiguousarray(weight.T)[:, :, None, None]
+    _produce(node, emit, template, kernel, emit.buffer(x, source), target)
+
+
+def operands(node: ir.Node, emit: Emitter, source: Layout, target: Layout) -> dict[str, Any]:
+    """Return the fields that both templates and both operators share."""
+    residual = optional(node, 4)
+    fields: dict[str, Any] = {
+        "x": source,
+        "y": target,
+        "isa": emit.isa,
+        "epilogue": epilogue_of(node),
+    }
+    if residual is not None:
+        fields["residual"] = residual_layout(node, emit)
+        fields["r_dtype"] = dtype_of(residual)
+        fields["r_zero_point"] = node.attributes["r_zero_point"].as_int()
+    return fields
+
+
+def residual_layout(node: ir.Node, emit: Emitter) -> Layout:
+    """Return where the residual must lie: for a QMatMul as rows, else as planned."""
+    residual = operand(node, 4)
+    return emit.layout(residual) if node.op_type == ops.QCONV else rows_layout(residual, emit)
+
+
+def rows_layout(value: ir.Value, emit: Emitter) -> Layout:
+    """Return the rows of a value: padded to vectors if it is 8-bit, else without a gap."""
+    lanes = emit.isa.lanes if value in emit.layouts else 1
+    return Layout.rows(static_shape(value), lanes)
+
+
+def _produce(
+    node: ir.Node, emit: Emitter, template: Any, weight: Array, x: Buffer, target: Layout
+) -> None:
+    template = dataclasses.replace(template, parallel=template.macs() >= THREAD_MACS)
+    constants = template.pack(
+        weight, array(node, 2), array(node, 3), node.attributes["x_zero_point"].as_int()
+    )
+    extra: list[Buffer | Array] = []
+    if optional(node, 4) is not None:
+        residual = emit.buffer(operand(node, 4), residual_layout(node, emit))
+        extra = [residual, array(node, 5).reshape(1)]
+    emit.produce(
+        node,
+        template,
+        [x, *constants, *extra],
+        layout=target,
+        tile=str(template.tile),
+        macs=template.macs(),
+    )
+
+
+RULES = {ops.QCONV: emit_conv, ops.QMATMUL: emit_matmul}
