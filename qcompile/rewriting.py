@@ -91,6 +91,8 @@ class Names:
 
 def take_over(old: ir.Value, new: ir.Value) -> None:
     """Let `new` stand wherever `old` stood, under its name; `old` is left without one."""
+    new.shape = old.shape if new.shape is None else new.shape
+    new.type = old.type if new.type is None else new.type
     old.replace_all_uses_with(new, replace_graph_outputs=True)
     old.name, new.name = None, old.name
 
