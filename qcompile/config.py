@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import fnmatch
+import functools
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from qcompile.calibrators import CALIBRATORS
 from qcompile.errors import ConfigError
 
 RECIPES = ("auto", "static-int8")
+FEW = 8
+"""How many names a hint lists."""
+
 ACTIVATIONS = {"u8": ir.DataType.UINT8, "s8": ir.DataType.INT8}
 
 
@@ -166,11 +170,15 @@ def _check_name(name: object, known: Collection[str], what: str) -> None:
         raise ConfigError(f"unknown {what} {name!r}", hint=_nearest(str(name), known))
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+def _nearest(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    few = sorted(known)[:FEW]
+    return f"there are {', '.join(few)}{', ...' if len(known) > FEW else ''}"
 
 
+@functools.cache
 def _onnx_operators() -> frozenset[str]:
     import onnx  # only where the config names an operator
 
