@@ -21,7 +21,8 @@ class Tile:
     Attributes:
         pixels: Neighbouring output pixels.
         vectors: Vectors of output channels; pixels * vectors accumulators.
-        chunk: Consecutive tiles that are done for all output channels before the next ones.
+        chunk: Consecutive tiles that are done for all output channels before the next ones;
+            parallel kernels cut it further (see `CHUNKS`).
     """
 
     pixels: int
@@ -43,7 +44,6 @@ class Work:
         taps: Positions of the window.
         k_steps: Dot instructions for a tap, for blocks of 1, 2, ... vectors.
         line_bytes: Input bytes that one more output line reads.
-        parallel: Whether threads share the chunks.
     """
 
     lines: int
@@ -52,7 +52,6 @@ class Work:
     taps: int
     k_steps: tuple[int, ...]
     line_bytes: int
-    parallel: bool
 
 
 def tiles(work: Work, isa: Isa) -> list[Tile]:
@@ -65,18 +64,20 @@ def _fitting(work: Work, isa: Isa) -> Iterator[Tile]:
         for pixels in range(1, min(work.pixels, isa.registers - 2) + 1):
             operands = min(pixels, vectors) + 1
             if pixels * vectors + operands <= isa.registers:
-                yield Tile(pixels, vectors, chunk(pixels, work, isa))
+                yield Tile(pixels, vectors, _chunk(pixels, work, isa))
 
 
-def chunk(pixels: int, work: Work, isa: Isa) -> int:
+def _chunk(pixels: int, work: Work, isa: Isa) -> int:
     """Return how many tiles to do for all channels at once: input for a quarter of L2."""
     per_line = -(-work.pixels // pixels)
     total = work.lines * per_line
-    chunks = -(-work.lines * work.line_bytes // (isa.l2_bytes // 4))
-    if work.parallel:
-        chunks = max(chunks, CHUNKS)
-    size = -(-total // min(chunks, total))
-    return min(-(-size // per_line) * per_line, total) if size > per_line else size
+    return split(total, per_line, -(-work.lines * work.line_bytes // (isa.l2_bytes // 4)))
+
+
+def split(tiles: int, per_line: int, pieces: int) -> int:
+    """Return the size of that many pieces at least; those of a line or more are whole lines."""
+    size = max(1, tiles // max(1, pieces))
+    return size // per_line * per_line or size
 
 
 def cycles(tile: Tile, work: Work, isa: Isa) -> float:

@@ -113,7 +113,6 @@ class DenseConv:
             taps=self.taps,
             k_steps=tuple(self.k_steps(width) for width in range(1, widest + 1)),
             line_bytes=self.strides[0] * x.stored_w * x.c_pad,
-            parallel=self.parallel,
         )
 
     def k_steps(self, width: int) -> int:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr
+from qcompile.targets.kernels import edges
 from qcompile.targets.kernels.epilogue import centered, span
 from qcompile.targets.kernels.halo import fill_halo
+from qcompile.targets.tiles import CHUNKS, split
 
 if TYPE_CHECKING:
     from qcompile.targets.kernels.dense_conv import DenseConv
@@ -65,8 +67,11 @@ class DenseLoops:
         _, y, _ = conv.views()
         assert conv.tile is not None
         fill_halo(self.y, y, conv.epilogue.dtype, conv.epilogue.zero_point)
-        total = y.n * y.h * -(-y.w // self.pixels)
+        per_line = -(-y.w // self.pixels)
+        total = y.n * y.h * per_line
         chunk = min(conv.tile.chunk, total)
+        if conv.parallel:
+            chunk = min(chunk, split(total, per_line, CHUNKS))
         chunks = -(-total // chunk)
         shared = conv.parallel and chunks > 1
         with (tir.parallel if shared else tir.serial)(chunks) as c:
@@ -181,7 +186,8 @@ class DenseLoops:
         residual = r_multiplier = None
         if r is not None:
             index = r.at(position.n, position.h, position.w + p, channel)
-            stored = self._load(self.r, index, self._room(block, v, r.c_pad), conv.r_dtype)
+            room = self._room(block, v, r.c_pad)
+            stored = edges.load(self.r, index, lanes, room, conv.r_dtype)
             residual = centered(stored, conv.r_zero_point, lanes=lanes)
             r_multiplier = tir.broadcast(self.scale[0], lanes)
         result = conv.epilogue.finish(
@@ -192,7 +198,8 @@ class DenseLoops:
             r_multiplier=r_multiplier,
         )
         index = y.at(position.n, position.h, position.w + p, channel)
-        self._save(index, result, self._room(block, v, y.c_pad))
+        room = self._room(block, v, y.c_pad)
+        edges.save(self.y, index, result, lanes, room, conv.epilogue.dtype)
 
     def _room(self, block: Block, v: int, c_pad: int) -> int:
         """Return how many lanes of a vector lie inside the stored channels of a pixel."""
@@ -200,22 +207,3 @@ class DenseLoops:
         if c_pad >= self.conv.vectors * lanes or not isinstance(block.first, int):
             return lanes
         return min(lanes, c_pad - (block.first + v) * lanes)
-
-    def _load(self, buffer: Any, index: Expr, room: int, dtype: str) -> Expr:
-        lanes = self.conv.isa.lanes
-        if room == lanes:
-            return buffer[span(index, lanes)]
-        part = tir.alloc_buffer((lanes,), dtype, scope="local")
-        for lane in range(room):
-            tir.buffer_store(part, buffer[index + lane], [lane])
-        return part[span(0, lanes)]
-
-    def _save(self, index: Expr, value: Expr, room: int) -> None:
-        lanes = self.conv.isa.lanes
-        if room == lanes:
-            tir.buffer_store(self.y, value, [span(index, lanes)])
-            return
-        part = tir.alloc_buffer((lanes,), self.conv.epilogue.dtype, scope="local")
-        tir.buffer_store(part, value, [span(0, lanes)])
-        for lane in range(room):
-            tir.buffer_store(self.y, part[lane], [index + lane])

@@ -1,0 +1,76 @@
+"""Four rows of bytes become dot operands, and four result vectors bytes again, by shuffles.
+
+Unpacking two registers interleaves them inside every 16-byte part, so four rows of 4 * lanes
+channels become four operands whose lanes hold the channels in another order. Constants are
+packed in that order, and narrowing the four results by packs restores the natural one: each
+step is one instruction on x86.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tvm.script.ir_builder import tirx as tir
+
+from qcompile.targets.isa import Expr
+
+QUAD = 4
+"""Vectors of a quad: the channels of one register of bytes."""
+
+
+def channel_order(lanes: int, vectors: int) -> list[int]:
+    """Return the channel in each lane of a quad's vectors, or of one vector in order."""
+    if vectors == 1:
+        return list(range(lanes))
+    parts = range(lanes // 4)
+    return [16 * q + 4 * t + i for t in range(QUAD) for q in parts for i in range(4)]
+
+
+def interleave(rows: Sequence[Expr], lanes: int) -> list[Expr]:
+    """Return int8[4 * lanes] operands of 1 to 4 rows, uint8[4 * lanes] each.
+
+    Every group of four bytes holds one channel of the rows, top row first; the bytes of rows
+    that are not there hold anything.
+    """
+    size = 4 * lanes
+    first, second, third, fourth = (rows[min(i, len(rows) - 1)] for i in range(4))
+    operands = []
+    for half in range(2):
+        top = _unpack(first, second, half, "uint8", size)
+        bottom = _unpack(third, fourth, half, "uint8", size)
+        words = [tir.reinterpret(f"int16x{size // 2}", pair) for pair in (top, bottom)]
+        operands += [_unpack(*words, quarter, "int16", size // 2) for quarter in range(2)]
+    return [tir.reinterpret(f"int8x{size}", operand) for operand in operands]
+
+
+def _unpack(a: Expr, b: Expr, half: int, dtype: str, size: int) -> Expr:
+    """Return the lower or upper halves of all 16-byte parts of a and b, element by element."""
+    part = 16 if dtype == "uint8" else 8
+    start = half * part // 2
+    places = [q + start + i for q in range(0, size, part) for i in range(part // 2)]
+    return tir.Shuffle([a, b], [side for place in places for side in (place, size + place)])
+
+
+def widen(rows: Sequence[Expr], lanes: int) -> Expr:
+    """Return the int8[4 * lanes] operand of 1 to 4 rows, uint8[lanes] each, in order."""
+    packed = tir.cast(rows[0], f"int32x{lanes}")
+    for i, row in enumerate(rows[1:], 1):
+        shift = tir.broadcast(tir.int32(8 * i), lanes)
+        packed = tir.bitwise_or(packed, tir.shift_left(tir.cast(row, f"int32x{lanes}"), shift))
+    return tir.reinterpret(f"int8x{4 * lanes}", packed)
+
+
+def restore(vectors: Sequence[Expr], lanes: int) -> Expr:
+    """Return the four vectors of a quad as one, its channels in natural order."""
+    parts = range(lanes // 4)
+    places = [t * lanes + 4 * q + i for q in parts for t in range(QUAD) for i in range(4)]
+    return tir.Shuffle(list(vectors), places)
+
+
+def scatter(vector: Expr, lanes: int) -> list[Expr]:
+    """Return a vector of 4 * lanes channels in natural order as the four of a quad."""
+    order = channel_order(lanes, QUAD)
+    return [
+        tir.Shuffle([vector], order[start : start + lanes])
+        for start in range(0, QUAD * lanes, lanes)
+    ]
