@@ -22,7 +22,7 @@ class FoldBatchNorm(ir.passes.InPlacePass):
 
     f = scale / sqrt(var + epsilon)        W' = W * f        b' = (b - mean) * f + B
 
-    computed in float64 and rounded once. The same for ConvTranspose, Gemm, and MatMul of rank 2,
+    computed in float64 and rounded once. The same for ConvTranspose, Gemm, and rank-2 MatMul,
     which becomes a Gemm. Where there is nothing to fold into, a rank-4 normalization becomes a
     1x1 depthwise Conv with the weight f and the bias B - mean * f, so that what follows sees
     one kind of operator.
@@ -131,7 +131,8 @@ def scale_channels(producer: ir.Node, weight: Floats, factor: Floats) -> Floats:
         grouped = weight.reshape(group, weight.shape[0] // group, *weight.shape[1:])
         tail = (1,) * (weight.ndim - 2)
         return (grouped * factor.reshape(group, 1, -1, *tail)).reshape(weight.shape)
-    if producer.op_type == "Gemm" and not producer.attributes.get_int("transB", 0):
+    matrix = producer.op_type in ("Gemm", "MatMul")
+    if matrix and not producer.attributes.get_int("transB", 0):
         return weight * factor
     return weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
 
