@@ -75,7 +75,7 @@ def _chunk(pixels: int, work: Work, isa: Isa) -> int:
 
 
 def split(tiles: int, per_line: int, pieces: int) -> int:
-    """Return the size of that many pieces at least; those of a line or more are whole lines."""
+    """Return the size of at least that many pieces; from a line on they are whole lines."""
     size = max(1, tiles // max(1, pieces))
     return size // per_line * per_line or size
 

@@ -12,11 +12,11 @@ from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Isa
 from qcompile.targets.kernels.depthwise_loops import DepthwiseLoops
+from qcompile.targets.kernels.depthwise_window import Window, WindowTile, best_window_tile
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.kernels.interleave import QUAD, channel_order
 from qcompile.targets.kernels.packing import Pair, fold_zero_point, require_window
 from qcompile.targets.layout import Layout
-from qcompile.targets.kernels.window import Window, WindowTile, best_window_tile
 
 Packed = tuple[npt.NDArray[np.int8], npt.NDArray[np.int32], npt.NDArray[np.float32]]
 """Weights, bias and multiplier, as the kernel takes them."""

@@ -9,10 +9,10 @@ from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr
 from qcompile.targets.kernels import edges
+from qcompile.targets.kernels.depthwise_window import WindowTile
 from qcompile.targets.kernels.epilogue import centered, span
 from qcompile.targets.kernels.halo import fill_halo
 from qcompile.targets.kernels.interleave import QUAD, interleave, restore, scatter, widen
-from qcompile.targets.kernels.window import WindowTile
 
 if TYPE_CHECKING:
     from qcompile.targets.kernels.depthwise_conv import DepthwiseConv
