@@ -32,9 +32,8 @@ def nearest(exact: Fraction) -> np.float32:
     around = [np.nextafter(guess, np.float32(end)) for end in (-np.inf, np.inf)]
     even = [int(value.view(np.int32)) & 1 for value in (guess, *around)]
     candidates = zip((guess, *around), even, strict=True)
-    return min(candidates, key=lambda pair: (abs(Fraction(float(pair[0])) - exact), pair[1]))[
-        0
-    ]
+    best = min(candidates, key=lambda pair: (abs(Fraction(float(pair[0])) - exact), pair[1]))
+    return np.float32(best[0])
 
 
 def expected(
