@@ -8,9 +8,9 @@ import onnx_ir as ir
 
 from qcompile.config import CompileConfig
 from qcompile.fold_rules import RULES
-from qcompile.folding import FLOAT_REASON, Folding, UnfoldableError
+from qcompile.folding import Folding, UnfoldableError
 from qcompile.grids import describe_activations
-from qcompile.ops import DOMAIN, QLUT, VERSION
+from qcompile.ops import DOMAIN, FLOAT_REASON, QLUT, VERSION
 from qcompile.qdq import BYTES, accepts, activation, node_grid
 from qcompile.regions import ARITHMETIC_OPS, MOVE_OPS, Region, constant, find_regions
 from qcompile.rewriting import Names, remove_unread, take_over, take_over_all
@@ -101,13 +101,10 @@ class FoldQdq(ir.passes.InPlacePass):
     def _explain(self, node: ir.Node, reason: str) -> bool:
         """Write why a node stays float into its metadata, where it computes at all."""
         silent = node.op_type in ("QuantizeLinear", "DequantizeLinear") or moves_integers(node)
-        known = node.metadata_props.get(FLOAT_REASON)
-        if silent or node.domain == DOMAIN or node.graph is None:
+        known = FLOAT_REASON in node.metadata_props or node.graph is None
+        if silent or known or node.domain == DOMAIN:
             return False
-        reason = self._why_float(node) or reason
-        if known is not None:
-            return False
-        node.metadata_props[FLOAT_REASON] = reason
+        node.metadata_props[FLOAT_REASON] = self._why_float(node) or reason
         return True
 
 
@@ -155,4 +152,5 @@ def fold_requantize(node: ir.Node, names: Names) -> bool:
     node.graph.insert_after(node, new)
     take_over(node.outputs[0], new.outputs[0])
     node.graph.remove(node, safe=True)
+    new.name = node.name or new.name
     return True

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from qcompile.config import CompileConfig
 from qcompile.numerics import dequantize, quantize
 from qcompile.qdq import Grid, accepts, activation, node_grid, real_constant
-from qcompile.regions import MOVE_OPS, constant, is_constant
+from qcompile.regions import MOVE_OPS, constant, data_inputs, is_constant
 from qcompile.rewriting import Names, take_over, take_over_all
 from qcompile.target import Target
 
@@ -45,15 +45,18 @@ class PropagateQdq(ir.passes.InPlacePass):
         row = self.target.row(node.op_type)
         if node.op_type not in MOVE_OPS or node.domain != "" or row is None:
             return False
-        if any(not _unused(value) for value in node.outputs[1:]) or _padding(node) is math.nan:
+        if any(value.uses() or value.is_graph_output() for value in node.outputs[1:]):
+            return False
+        padding = _padding(node)
+        if padding is not None and math.isnan(padding):
             return False
         reason = self.target.why_float(node) or self.config.reason(node)
         return reason is None and accepts(row, grid)
 
     def _sink(self, node: ir.Node, names: Names) -> bool:
-        sources = [activation(value) for value in moved_inputs(node)]
+        sources = [activation(value) for value in data_inputs(node)]
         first = sources[0] if sources else None
-        if first is None or is_constant(first[0]) or node.graph is None:
+        if first is None or node.graph is None or all(map(is_constant, data_inputs(node))):
             return False
         grid = first[1]
         if not self._takes(node, grid) or not _padding_is_exact(node, grid):
@@ -87,18 +90,12 @@ class PropagateQdq(ir.passes.InPlacePass):
         if len(leaving) > 1 or any(user.op_type != "QuantizeLinear" for user in users):
             return False
         sources = {
-            value: _quantized(mover, value, grid, names) for value in moved_inputs(mover)
+            value: _quantized(mover, value, grid, names) for value in data_inputs(mover)
         }
-        _move_integers(mover, [sources[value] for value in moved_inputs(mover)], grid, names)
+        _move_integers(mover, [sources[value] for value in data_inputs(mover)], grid, names)
         take_over_all([user.outputs[0] for user in users], moved)
         graph.remove(users, safe=True)
         return True
-
-
-def moved_inputs(node: ir.Node) -> list[ir.Value]:
-    """Return the inputs whose data a mover moves: all of a Concat, else the first."""
-    inputs = node.inputs if node.op_type == "Concat" else node.inputs[:1]
-    return [value for value in inputs if value is not None]
 
 
 def _move_integers(mover: ir.Node, integers: list[ir.Value], grid: Grid, names: Names) -> None:
@@ -130,7 +127,7 @@ def _quantized(mover: ir.Node, value: ir.Value, grid: Grid, names: Names) -> ir.
 
 
 def _padding(node: ir.Node) -> float | None:
-    """Return the number that a Pad fills in; None where it copies, or is no Pad."""
+    """Return what number a Pad fills in, NaN if it is computed; None for other nodes."""
     if node.op_type != "Pad" or node.attributes.get_string("mode", "constant") != "constant":
         return None
     value = node.inputs[2] if len(node.inputs) > 2 else None
@@ -146,8 +143,3 @@ def _padding_is_exact(node: ir.Node, grid: Grid) -> bool:
         return True
     filler = quantize(np.asarray(padding, np.float32), grid.scale, grid.zero_point, grid.dtype)
     return bool(dequantize(filler, grid.scale, grid.zero_point) == np.float32(padding))
-
-
-def _unused(value: ir.Value) -> bool:
-    """Whether nobody reads a value."""
-    return not value.uses() and not value.is_graph_output()

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from qcompile.config import CompileConfig
 from qcompile.qdq import BYTES, Grid, accepts, activation, node_grid
-from qcompile.regions import MOVE_OPS, constant, find_regions
+from qcompile.regions import MOVE_OPS, constant, data_inputs, find_regions
 from qcompile.rewriting import Names
 from qcompile.target import OpSupport, Target
 
@@ -93,8 +93,7 @@ def integer_groups(graph: ir.Graph) -> list[Group]:
 
     for node in graph:
         if node.op_type in MOVE_OPS:
-            inputs = node.inputs if node.op_type == "Concat" else node.inputs[:1]
-            join(activations((*inputs, node.outputs[0])))
+            join(activations((*data_inputs(node), node.outputs[0])))
         elif node_grid(node) is not None:
             for value in activations((node.inputs[0], node.outputs[0])):
                 join([value])

@@ -14,7 +14,7 @@ from qcompile.pooling import average_windows
 from qcompile.regions import POOL_OPS
 from qcompile.rewriting import Attributes
 from qcompile.unary import UNARY_OPS, table
-from qcompile.weights import check_accumulator, integer_bias, integer_weight
+from qcompile.weights import check_accumulator, integer_bias, integer_weight, room_for_bias
 
 Rule = Callable[[Folding], ir.Node]
 """Builds the node, not yet in the graph.
@@ -68,7 +68,9 @@ def _weighted(
     residual = folding.residual()
     w, w_scale = integer_weight(anchor.inputs[1], axis)
     own_bias = anchor.inputs[2] if len(anchor.inputs) > 2 else None
-    bias = integer_bias(own_bias or region.bias, x_grid.scale * w_scale, anchor)
+    bias_value = own_bias or region.bias
+    w_scale = room_for_bias(w, w_scale, bias_value, x_grid.scale, axis)
+    bias = integer_bias(bias_value, x_grid.scale * w_scale, anchor)
     check_accumulator(w, bias, x_grid, anchor, axis)
     operands: list[Operand] = [
         x,

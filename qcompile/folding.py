@@ -18,9 +18,6 @@ from qcompile.rewriting import Attributes, Names
 Operand = ir.Value | tuple[str, npt.NDArray[np.generic]]
 """An input of a new node: a value of the graph, or a constant and its name."""
 
-FLOAT_REASON = "qcompile.float_reason"
-"""metadata_props key of a node: why it stays float."""
-
 
 class UnfoldableError(Exception):
     """A node must stay float; the message says why.

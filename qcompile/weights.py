@@ -72,6 +72,26 @@ def integer_bias(
     return bias.astype(np.int64)
 
 
+def room_for_bias(
+    w: npt.NDArray[np.int8],
+    w_scale: npt.NDArray[np.float64],
+    bias: ir.Value | None,
+    x_scale: float,
+    axis: int,
+) -> npt.NDArray[np.float64]:
+    """Return the weight scales, those of all-zero channels raised until the bias fits.
+
+    A channel without weights may have any scale, and tools give it a tiny one; 2**30 steps
+    then hold the bias to more digits than float32 has.
+    """
+    real = real_constant(bias)
+    if real is None or real.size not in (1, w_scale.size):
+        return w_scale
+    dead = ~np.moveaxis(w, axis, 0).reshape(w_scale.size, -1).any(axis=1)
+    needed = np.abs(real.reshape(-1)) / (x_scale * 2.0**30)
+    return np.where(dead, np.maximum(w_scale, needed), w_scale)
+
+
 def check_accumulator(
     w: npt.NDArray[np.int8],
     bias: npt.NDArray[np.int64],
