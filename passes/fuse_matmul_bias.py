@@ -103,11 +103,7 @@ def bias_row(
         return bias if factor == 1.0 and bias.shape == (size,) else None
     if array.shape == (size,) and factor == 1.0:
         return bias
-    if (
-        array.ndim > 2
-        or array.shape[-1:] not in ((), (1,), (size,))
-        or array.shape[:-1] > (1,)
-    ):
+    if array.shape[-1:] not in ((), (1,), (size,)) or array.shape[:-1] not in ((), (1,)):
         return None
     row = np.broadcast_to(array.reshape(-1).astype(np.float64) * factor, (size,))
     assert isinstance(user.graph, ir.Graph)

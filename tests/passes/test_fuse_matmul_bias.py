@@ -105,8 +105,8 @@ KEPT = {
           y = If (c) <
             then_branch: graph = t () => (float[4,3] p) {{ p = Add (a, b) }},
             else_branch: graph = e () => (float[4,3] q) {{ q = MatMul (x, w) }}> }}""",
-    "matrix is also an input": f"""g (float[4,2] x, float[2,3] w) => (float[4,3] y) <{W}, {ROW}>
-        {{ a = MatMul (x, w)  y = Add (a, b) }}""",
+    "matrix is also an input": f"""g (float[4,2] x, float[2,3] w) => (float[4,3] y)
+        <{W}, {ROW}> {{ a = MatMul (x, w)  y = Add (a, b) }}""",
     "bias is also an input": f"""g (float[4,2] x, float[3] b) => (float[4,3] y) <{W}, {ROW}>
         {{ a = MatMul (x, w)  y = Add (a, b) }}""",
     "bias differs from row to row": f"""g (float[2,2] x) => (float[2,3] y) <{W},
@@ -174,7 +174,8 @@ def test_arithmetic(
     b = noise.normal(size=(1, 3)).astype(np.float32)
     model = graph(
         f"""g (float[4,{depth}] x) => (float[4,3] y)
-        <float[{w.shape[0]},{w.shape[1]}] w = {{{_numbers(w)}}}, float[1,3] b = {{{_numbers(b)}}}>
+        <float[{w.shape[0]},{w.shape[1]}] w = {{{_numbers(w)}}},
+         float[1,3] b = {{{_numbers(b)}}}>
         {{ y = Gemm <alpha: float = {alpha}, beta: float = {beta},
                      transB: int = {int(transposed)}> (x, w, b) }}"""
     )
