@@ -119,7 +119,7 @@ class Builder:
     """
 
     x_shape: Sequence[int]
-    dtype: type[np.generic] = np.uint8
+    dtype: type[np.integer[Any]] = np.uint8
 
     def __post_init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
