@@ -27,8 +27,8 @@ Array = npt.NDArray[np.generic]
 Data = str | Path | Iterable[Mapping[str, npt.ArrayLike]] | Mapping[str, npt.ArrayLike]
 """What a user may give: a file, a folder, `{name: array}`, or an iterable of those."""
 
-CHANNELS = (1, 3, 4)
-"""Channels an image can have."""
+CHANNELS = (3, 1, 4)
+"""Channels an image can have; where a shape fits several, the first."""
 
 
 class Dataset:
@@ -214,7 +214,7 @@ def _open_folder(path: Path, inputs: Sequence[InputSpec], labels: str | None) ->
         )
     shape = sample_shape(inputs[0], batch_of(inputs))
     ends = (shape[0], shape[-1]) if len(shape) == 3 else (1,)
-    channels = next((size for size in ends if size in CHANNELS), 3)
+    channels = next((size for size in CHANNELS if size in ends), 3)
     source = FolderSource.open(path, inputs[0].name, channels)
     if not source.paths:
         raise CompileError(

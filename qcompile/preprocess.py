@@ -112,7 +112,7 @@ def convert(
     if preprocess != Preprocess(layout=preprocess.layout):
         array = _normalize(array, preprocess, layout, where)
     with np.errstate(over="ignore"):
-        result = np.ascontiguousarray(array, spec.dtype)
+        result = np.asarray(array, spec.dtype, order="C")
     if not np.isfinite(result).all():
         raise CompileError(
             f"holds a number that is NaN or infinite as {spec.dtype}",
@@ -164,7 +164,7 @@ def fit_axes(
 
 
 def _to_integers(array: Array, spec: InputSpec, where: str) -> Array:
-    result = np.ascontiguousarray(array, spec.dtype)
+    result = np.asarray(array, spec.dtype, order="C")
     if not np.array_equal(result, array):
         raise CompileError(f"{array.dtype} numbers that {spec.dtype} cannot hold", where=where)
     return result

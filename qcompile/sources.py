@@ -88,8 +88,8 @@ class NpzSource:
 
     @property
     def count(self) -> int:
-        """The length of the first axis."""
-        return self.stored[self.names[0]].shape[0]
+        """The length of the first axis, 0 where there is none."""
+        return (*self.stored[self.names[0]].shape, 0)[0]
 
     def __iter__(self) -> Iterator[Sample]:
         """Read them one at a time."""
