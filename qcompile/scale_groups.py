@@ -142,7 +142,11 @@ def _refusal(
     value = tensor if isinstance(tensor, ir.Value) else tensor.value
     wishes = {"activation": asked.activation, "symmetric": asked.symmetric}
     wish = ", ".join(f"{key} = {wish!r}" for key, wish in wishes.items() if wish is not None)
-    known = {spec.dtype.name for row in rows.values() for spec in row.activation}
+    known = {
+        f"{'symmetric ' * spec.symmetric}{spec.dtype.name}"
+        for row in rows.values()
+        for spec in row.activation
+    }
     return ConfigError(
         f"{target.name} has no {' or '.join(sorted(rows))} kernel for {wish}",
         where=f"value {value.name!r}",
