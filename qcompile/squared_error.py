@@ -33,7 +33,8 @@ def expected_squared_error(buckets: Buckets, qparams: QParams) -> float:
 
     def antiderivative(u: Floats) -> Floats:
         k = nearest(u)
-        return np.asarray(k / 12 + (u - k) ** 3 / 3)
+        rest = u - k
+        return np.asarray(k / 12 + rest * rest * rest / 3)  # ** 3 calls pow: far slower
 
     lower, upper = buckets.lower / scale, buckets.upper / scale
     width = upper - lower
