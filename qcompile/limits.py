@@ -6,6 +6,8 @@ import dataclasses
 
 import onnx_ir as ir
 
+from qcompile.regions import is_constant
+
 
 @dataclasses.dataclass(frozen=True)
 class InputRank:
@@ -16,7 +18,7 @@ class InputRank:
 
     def __call__(self, node: ir.Node, /) -> str | None:
         """Return why not, if not."""
-        value = node.inputs[self.index]
+        value = node.inputs[self.index] if self.index < len(node.inputs) else None
         if value is None or value.shape is None:
             return f"the shape of input {self.index} is unknown"
         if len(value.shape) in self.ranks:
@@ -34,13 +36,7 @@ class ConstantInput:
     def __call__(self, node: ir.Node, /) -> str | None:
         """Return why not, if not."""
         value = node.inputs[self.index] if self.index < len(node.inputs) else None
-        if value is not None and value.producer() is not None:
-            producer = value.producer()
-            if producer is not None and producer.op_type == "DequantizeLinear":
-                value = producer.inputs[0]
-        if value is None or value.const_value is None:
-            return f"input {self.index} is not a constant"
-        return None
+        return None if is_constant(value) else f"input {self.index} is not a constant"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +60,8 @@ class NoConstantInput:
 
     def __call__(self, node: ir.Node, /) -> str | None:
         """Return why not, if not."""
-        for index in range(len(node.inputs)):
-            if ConstantInput(index)(node) is None:
+        for index, value in enumerate(node.inputs):
+            if is_constant(value):
                 return f"input {index} is a constant"
         return None
 

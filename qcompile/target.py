@@ -143,9 +143,11 @@ class Target:
 
     def why_float(self, node: ir.Node) -> str | None:
         """Return why this node cannot run in integers here, or None where it can."""
-        row = self.row(node.op_type) if node.domain == "" else None
+        standard = node.domain in ("", "ai.onnx")
+        row = self.row(node.op_type) if standard else None
         if row is None:
-            return f"{self.name} has no integer kernel for {node.op_type}"
+            name = node.op_type if standard else f"{node.domain}.{node.op_type}"
+            return f"{self.name} has no integer kernel for {name}"
         reasons: Sequence[str | None] = [limit(node) for limit in row.limits]
         return next((reason for reason in reasons if reason), None)
 
