@@ -1,0 +1,127 @@
+"""The depthwise kernel against a plain integer reference, bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qcompile.targets.kernels.depthwise_conv import DepthwiseConv, Strip
+from qcompile.targets.kernels.depthwise_window import (
+    Window,
+    WindowTile,
+    best_window_tile,
+    instructions,
+)
+from qcompile.targets.kernels.epilogue import Epilogue
+from qcompile.targets.kernels.interleave import channel_order
+from qcompile.targets.layout import Halo, Layout, round_up
+from qcompile.targets.x86 import VNNI512
+from tests.targets.convolutions import Data, compute, data, fields, reference
+
+QUICK = settings(max_examples=30, deadline=None, derandomize=True)
+"""A kernel is compiled for every example: about 0.2 s."""
+
+
+@st.composite
+def kernels(draw: st.DrawFn) -> DepthwiseConv:
+    """Draw a depthwise kernel: quads, overlapping quads and single vectors."""
+    channels = draw(st.one_of(st.integers(1, 40), st.sampled_from([64, 96, 100, 112, 240])))
+    kernel = DepthwiseConv(**draw(fields(inputs=channels, outputs=channels, depthwise=True)))
+    rows, pixels = draw(st.integers(1, 4)), draw(st.integers(1, 7))
+    tile = WindowTile(min(rows, kernel.y.h), min(pixels, kernel.y.w))
+    return dataclasses.replace(kernel, tile=draw(st.sampled_from([tile, kernel.tile])))
+
+
+CASES = kernels().flatmap(lambda kernel: st.tuples(st.just(kernel), data(kernel)))
+
+
+def check(case: tuple[DepthwiseConv, Data]) -> None:
+    kernel, values = case
+    assert np.array_equal(compute(kernel, values), reference(kernel, values))
+
+
+@given(CASES)
+@QUICK
+def test_equals_reference(case: tuple[DepthwiseConv, Data]) -> None:
+    check(case)
+
+
+@pytest.mark.slow
+@given(CASES)
+@settings(max_examples=700, deadline=None)
+def test_equals_reference_often(case: tuple[DepthwiseConv, Data]) -> None:
+    check(case)
+
+
+def kernel_of(channels: int, **changed: Any) -> DepthwiseConv:
+    image = Layout(1, 6, 6, channels, round_up(channels, 16), Halo(1, 1, 1, 1))
+    arguments = {
+        "x": image,
+        "y": image,
+        "isa": VNNI512,
+        "epilogue": Epilogue(dtype="uint8"),
+        "kernel": (3, 3),
+        "pads": (1, 1),
+        **changed,
+    }
+    return DepthwiseConv(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("channels", "strips"),
+    [
+        (16, [Strip(0, 1)]),
+        (48, [Strip(0, 1), Strip(16, 1), Strip(32, 1)]),
+        (96, [Strip(0, 4), Strip(64, 1), Strip(80, 1)]),
+        (112, [Strip(0, 4), Strip(48, 4)]),
+        (128, [Strip(0, 4), Strip(64, 4)]),
+    ],
+)
+def test_strips(channels: int, strips: list[Strip]) -> None:
+    assert kernel_of(channels).strips() == strips
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"x": Layout(1, 6, 6, 16, 16)}, "windows from -1 to 6 leave 6 stored elements"),
+        ({"y": Layout(1, 6, 6, 8, 16)}, "16 channels in, 8 out"),
+        ({"x": Layout(1, 6, 6, 16, 12, Halo(1, 1, 1, 1))}, "padded to 16, got 12"),
+    ],
+)
+def test_refuses(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kernel_of(16, **changed)
+
+
+@pytest.mark.parametrize("lanes", [8, 16])
+def test_a_quad_holds_each_channel_once(lanes: int) -> None:
+    assert sorted(channel_order(lanes, 4)) == list(range(4 * lanes))
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5), (2, 7)])
+@pytest.mark.parametrize("steps", [((1, 1), (1, 1)), ((2, 1), (1, 2)), ((1, 3), (3, 1))])
+def test_dots_cover_every_tap_once(kernel: tuple[int, int], steps: Any) -> None:
+    window, tile = Window(kernel, *steps), WindowTile(3, 2)
+    groups = window.groups(tile)
+    taps = [
+        (dot.row, dot.kw, kh)
+        for dot in window.dots(tile)
+        for byte, kh in dot.bytes.items()
+        if groups[dot.group][byte] == dot.row * steps[0][0] + kh * steps[1][0]
+    ]
+    assert sorted(taps) == list(np.ndindex(3, kernel[1], kernel[0]))
+
+
+def test_two_rows_share_the_operands_of_a_small_window() -> None:
+    window = Window((3, 3), (1, 1), (1, 1))
+    tile = best_window_tile(window, (56, 56), VNNI512.registers)
+    assert tile.rows == 2
+    assert instructions(window, tile, (56, 56)) < instructions(
+        window, WindowTile(1, tile.pixels), (56, 56)
+    )
