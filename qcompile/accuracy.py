@@ -2,13 +2,15 @@
 
 Both models answer the same samples, so what tells them apart is only the samples that one
 gets right and the other wrong. With b = right in float only, c = right compiled only and n
-samples, the drop is (b - c) / n and its interval is the adjusted Wald interval of
+samples, the drop is (b - c) / n and its interval is the score interval of
 
-    A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched
-    proportions", Statistics in Medicine 24 (2005) 729-740:
+    T. Tango, "Equivalence test and confidence interval for the difference in proportions
+    for the paired-sample design", Statistics in Medicine 17 (1998) 891-908:
 
-half a sample is added to each of the four cells, then the Wald interval is taken. Unlike
-the plain Wald interval it does not collapse to a point where b = c = 0.
+all drops that a score test does not reject at 5 %. Unlike Wald's it does not collapse to a
+point where b = c = 0. The adjusted Wald interval of Agresti and Min (Statistics in Medicine
+24 (2005) 729-740) is simpler, but where one model is never better alone its coverage falls
+to 0.865 (n = 200, b = 1 % of the samples, c = 0); this one's is 0.98 there, and 0.93 at worst in our tests.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ import numpy.typing as npt
 
 Z95 = 1.959963984540054
 """The 97.5 % point of the normal distribution."""
+
+BISECTIONS = 60
+"""Halvings of an interval of length 2: beyond the last bit of a float64 drop."""
 
 
 class Accuracy(TypedDict):
@@ -71,14 +76,37 @@ def accuracy(
 
 
 def paired_interval(lost: int, won: int, samples: int) -> tuple[float, float]:
-    """Return the 95 % interval of (lost - won) / samples, by Agresti and Min.
+    """Return the 95 % interval of (lost - won) / samples, by Tango.
 
-    With b' = lost + 1/2, c' = won + 1/2, n' = samples + 2:
-
-        (b' - c') / n'  +-  z * sqrt(b' + c' - (b' - c')**2 / n') / n'      within [-1, 1]
+    Its ends are the drops D where the statistic is +z and -z; it falls as D rises.
     """
-    total = samples + 2
-    difference = lost - won
-    spread = Z95 * math.sqrt(lost + won + 1 - difference**2 / total) / total
-    centre = difference / total
-    return max(centre - spread, -1.0), min(centre + spread, 1.0)
+    drop = (lost - won) / samples
+
+    def crossing(level: float, low: float, high: float) -> float:
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            if statistic(middle, lost, won, samples) > level:
+                low = middle
+            else:
+                high = middle
+        return (low + high) / 2
+
+    return min(crossing(Z95, -1.0, drop), drop), max(crossing(-Z95, drop, 1.0), drop)
+
+
+def statistic(drop: float, lost: int, won: int, samples: int) -> float:
+    """Return the score statistic of the hypothesis that the true drop is `drop`.
+
+    (b - c - n D) / sqrt(n (2 q + D (1 - D)))
+
+    where q is the likeliest share of samples that only the compiled model gets right, if the
+    drop is D: the larger root of 2n q^2 + (-b - c + (2n - b + c) D) q - c D (1 - D) = 0.
+    """
+    half = (-lost - won + (2 * samples - lost + won) * drop) / 2
+    root = math.sqrt(max(half**2 + 2 * samples * won * drop * (1 - drop), 0.0))
+    share = max((root - half) / (2 * samples), 0.0)
+    variance = samples * (2 * share + drop * (1 - drop))
+    distance = lost - won - samples * drop
+    if variance <= 0:
+        return math.copysign(math.inf, distance) if distance else 0.0
+    return distance / math.sqrt(variance)

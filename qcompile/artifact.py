@@ -39,6 +39,7 @@ MANIFEST, LIBRARY, GRAPH, QDQ, GOLDEN = ENTRIES = (
     "golden.npz",
 )
 SEAL = "qcompile artifact, manifest sha256 "
+SHA256_DIGITS = 64
 RECOMPILE = "compile the model again"
 
 
@@ -172,6 +173,8 @@ def _read_sealed(path: Path) -> dict[str, bytes]:
         raise _refusal(path, f"not an artifact, or truncated or damaged: {error}") from error
     except (zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise _refusal(path, f"damaged: {error}") from error
+    if not seal.startswith(SEAL.encode()) or len(seal) != len(SEAL) + SHA256_DIGITS:
+        _refuse(path, "not an artifact, or truncated or damaged: it has no whole seal")
     if seal != (SEAL + sha256(contents[MANIFEST])).encode():
         _refuse(path, "manifest.json is not what was packed (its sha256 differs)")
     return contents
@@ -186,6 +189,8 @@ def _checked_manifest(path: Path, contents: dict[str, bytes]) -> Manifest:
     if found != FORMAT:
         _refuse(path, f"artifact format {found}, this qcompile reads format {FORMAT}")
     lacking = sorted(Manifest.__required_keys__ - manifest.keys())
+    if not lacking and not isinstance(manifest["entries"], dict):
+        lacking = ["a table of entries"]
     if lacking:
         _refuse(path, f"manifest.json lacks {', '.join(lacking)}")
     return cast(Manifest, manifest)

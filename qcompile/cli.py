@@ -73,12 +73,9 @@ def near_option(parser: argparse.ArgumentParser, message: str) -> str:
             ]
     if "unrecognized arguments" not in message and "invalid choice" not in message:
         return ""
-    words = message.replace("'", " ").partition(":")[2].split()
-    for word in words:
-        near = difflib.get_close_matches(word.partition("=")[0], known, n=1)
-        if near:
-            return f"did you mean {near[0]!r}?"
-    return ""
+    unknown = message.rpartition(": ")[2].split()[0].strip("'").partition("=")[0]
+    near = difflib.get_close_matches(unknown, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 if __name__ == "__main__":

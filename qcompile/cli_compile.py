@@ -127,7 +127,7 @@ def _arguments(args: argparse.Namespace) -> Mapping[str, Any]:
 
 
 def _pass_name(name: str | None) -> str | None:
-    """Return the name of a pass as it is, or refuse it; passes lie one a file, verb_noun.py."""
+    """Return the name as it is if a file of qcompile/passes, verb_noun.py, has that name."""
     import pkgutil
 
     from qcompile import passes
