@@ -107,9 +107,8 @@ def slice_(node: ir.Node, inputs: Inputs) -> Array:
     cut = [slice(None)] * x.ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         size = x.shape[axis]
-        # Backwards, an end before the first element is "to the first", not "from the back".
-        stop = None if step < 0 and end + size < 0 else end
-        cut[axis] = slice(max(start, -size), stop, step)
+        # A start before the first element is the first; Python's slices differ backwards.
+        cut[axis] = slice(max(start, -size), end, step)
     return x[tuple(cut)]
 
 

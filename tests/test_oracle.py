@@ -252,6 +252,30 @@ def test_the_largest_sums_are_exact() -> None:
         run_node(step, [x, w, bias, np.ones(2, np.float32)])
 
 
+def test_a_residual_is_added_before_any_rounding() -> None:
+    """A float output shows it: product and sum are one fma, not two operations."""
+    rng = np.random.default_rng(3)
+    x, w = draw_integers(rng, (8, 5), U8), draw_integers(rng, (5, 6), S8)
+    multiplier = rng.uniform(0.001, 0.002, 6).astype(np.float32)
+    residual, factor = draw_integers(rng, (8, 6), U8), np.array(0.0237, np.float32)
+    bias = np.zeros(6, np.int32)
+    step = qnode(
+        "QMatMul",
+        6,
+        x_zero_point=3,
+        r_zero_point=77,
+        y_dtype=1,
+        y_zero_point=0,
+        lo=-np.inf,
+        hi=np.inf,
+    )
+    inputs = [x, w, bias, multiplier, residual, factor]
+    assert_as_scalars(scalars.qmatmul, step, inputs)
+    acc = ((x.astype(int) - 3) @ w.astype(int)).astype(np.float32)
+    rounded_often = acc * multiplier + (residual.astype(np.float32) - 77) * factor
+    assert (run_node(step, inputs)[0] != rounded_often).mean() > 0.05
+
+
 # --- whole graphs
 
 
