@@ -75,8 +75,10 @@ def bare_product(value: ir.Value | None, add: ir.Node) -> ir.Node | None:
     product = value.producer() if value is not None else None
     if value is None or product is None or product.graph is not add.graph:
         return None
+    if product.op_type not in ("MatMul", "Gemm") or sole_user(value) is not add:
+        return None
     x, weight, *bias = product.inputs
-    if product.op_type not in ("MatMul", "Gemm") or any(bias) or sole_user(value) is not add:
+    if any(bias):
         return None
     ranks = [None if v is None or v.shape is None else len(v.shape) for v in (x, weight)]
     return product if ranks == [2, 2] and is_constant(weight) else None

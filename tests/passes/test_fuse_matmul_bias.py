@@ -95,6 +95,10 @@ CHANGES = {
 
 KEPT = {
     "plain": PLAIN,
+    "Add after another operator": f"""g (float[4,3] x) => (float[4,3] y) <{ROW}>
+        {{ a = Relu (x)  y = Add (a, b) }}""",
+    "Gemm with a bias, then Add": f"""g (float[4,2] x) => (float[4,3] y) <{W}, {ROW}>
+        {{ a = Gemm (x, w, b)  y = Add (a, b) }}""",
     "a second user": f"""g (float[4,2] x) => (float[4,3] y, float[4,3] z) <{W}, {ROW}>
         {{ a = MatMul (x, w)  y = Add (a, b)  z = Relu (a) }}""",
     "the product is a graph output": f"""g (float[4,2] x) => (float[4,3] y, float[4,3] a)
