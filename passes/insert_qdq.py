@@ -34,7 +34,7 @@ class InsertQdq(ir.passes.InPlacePass):
         names = Names(model)
         modified = False
         for node in list(model.graph):
-            modified |= _quantize_bias(node, names)
+            modified |= _quantize_bias(node, names) | _drop_default_dilations(node)
         for value in list(model.graph.initializers.values()):
             modified |= _quantize_constant(value, model.graph, names)
         computed = [value for node in model.graph for value in node.outputs]
@@ -61,6 +61,21 @@ def _quantize_bias(node: ir.Node, names: Names) -> bool:
     node.graph.insert_before(node, _producer(dequantized))
     node.replace_input_with(2, dequantized)
     _drop_unused(value, node.graph)
+    return True
+
+
+def _drop_default_dilations(node: ir.Node) -> bool:
+    """Leave `dilations=[1, 1]` unsaid on an AveragePool of a quantized value.
+
+    onnxruntime 1.32 fuses it into a QLinearAveragePool, copies the attribute, and then refuses
+    its own node for it.
+    """
+    value = node.inputs[0] if node.op_type == "AveragePool" else None
+    if value is None or QPARAMS not in value.meta:
+        return False
+    if set(node.attributes.get_ints("dilations", (2,))) != {1}:
+        return False
+    del node.attributes["dilations"]
     return True
 
 

@@ -157,7 +157,7 @@ NETS = {
         float[5] d) => (float[2,5] y)
         { a = Conv <pads=[1,1,1,1]> (x, w, b)
           p = MaxPool <kernel_shape=[2,2], strides=[1,1]> (a)
-          q = AveragePool <kernel_shape=[2,2], strides=[1,1], pads=[0,0,0,0]> (p)
+          q = AveragePool <kernel_shape=[2,2], strides=[1,1], dilations=[1,1]> (p)
           s = MaxPool <kernel_shape=[3,3], strides=[1,1]> (q)
           f = Flatten(s)  y = Gemm(f, m, d) }""",
     "transposed gemm": """g (float[2,3,8,8] x, float[4,3,3,3] w, float[5,144] n)
