@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompile.regions import constant, is_constant, sole_user
-from qcompile.rewriting import Names
+from qcompile.rewriting import Names, remove_unread
 
 DEFAULTS = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
 
@@ -173,6 +173,7 @@ def transpose_integers(gemm: ir.Node, names: Names) -> bool:
     graph.insert_before(gemm, turned)
     gemm.attributes.pop("transB", None)
     gemm.replace_input_with(1, turned.outputs[0])
+    remove_unread([dequantize])
     return True
 
 

@@ -74,6 +74,14 @@ CHANGES = {
         { c = DequantizeLinear <axis: int = 0> (w, s)  e = Identity (c)
           d = DequantizeLinear <axis: int = 1> (t, s)  y = Gemm (x, d) }""",
     ),
+    "quantized matrix with transB, per tensor": (
+        """g (float[4,2] x) => (float[4,3] y) <float[3,2] d,
+        int8[3,2] w = {1, 4, 2, 5, 3, 6}, float s = {0.5}, int8 z = {0}>
+        { d = DequantizeLinear (w, s, z)  y = Gemm <transB: int = 1> (x, d) }""",
+        """g (float[4,2] x) => (float[4,3] y)
+        <int8[2,3] w = {1, 2, 3, 4, 5, 6}, float s = {0.5}, int8 z = {0}>
+        { d = DequantizeLinear <axis: int = 0> (w, s, z)  y = Gemm (x, d) }""",
+    ),
     "two products of one matrix": (
         f"""g (float[4,2] x) => (float[4,3] y, float[4,3] z) <{W}, {ROW}>
         {{ a = MatMul (x, w)  y = Add (a, b)  z = MatMul (x, w) }}""",
