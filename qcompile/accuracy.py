@@ -10,7 +10,8 @@ samples, the drop is (b - c) / n and its interval is the score interval of
 all drops that a score test does not reject at 5 %. Unlike Wald's it does not collapse to a
 point where b = c = 0. The adjusted Wald interval of Agresti and Min (Statistics in Medicine
 24 (2005) 729-740) is simpler, but where one model is never better alone its coverage falls
-to 0.865 (n = 200, b = 1 % of the samples, c = 0); this one's is 0.98 there, and 0.93 at worst in our tests.
+to 0.865 (n = 200, b = 1 % of the samples, c = 0); this one's is 0.98 there, and 0.93 at worst
+in our tests.
 """
 
 from __future__ import annotations

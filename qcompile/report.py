@@ -90,8 +90,9 @@ def is_float(node: ir.Node) -> bool:
 
 def float_islands(floats: Iterable[ir.Node]) -> list[FloatIsland]:
     """Return the connected components of the float nodes, in the graph's order."""
+    order = {node: position for position, node in enumerate(floats)}
     island_of: dict[ir.Node, list[ir.Node]] = {}
-    for node in floats:
+    for node in order:
         merged = [node]
         for neighbour in node.predecessors():
             if neighbour in island_of and island_of[neighbour] is not merged:
@@ -100,7 +101,8 @@ def float_islands(floats: Iterable[ir.Node]) -> list[FloatIsland]:
                     island_of[member] = merged
         island_of[node] = merged
     islands = {id(members): members for members in island_of.values()}.values()
-    return [describe_island(members) for members in islands]
+    ordered = [sorted(members, key=order.__getitem__) for members in islands]
+    return [describe_island(members) for members in ordered]
 
 
 def describe_island(members: list[ir.Node]) -> FloatIsland:
