@@ -13,7 +13,7 @@ from onnx_ir.passes import common
 from qcompile.constants import fold_constants
 from qcompile.errors import CompileError
 from qcompile.input_shapes import STANDARD_DOMAINS, Shapes, fix_input_shapes
-from qcompile.model_file import Source, read_model
+from qcompile.model_file import EXPORT_AGAIN, Source, read_model
 from qcompile.opset import convert_opset, inline_functions, one_line
 
 
@@ -32,8 +32,18 @@ def load_model(source: Source, shapes: Shapes | None = None) -> ir.Model:
         CompileError: It is no valid ONNX model, or one that cannot be brought to this form.
     """
     try:
-        proto = inline_functions(read_model(source))
-        fix_input_shapes(proto, shapes or {})
+        return _import(read_model(source), shapes or {})
+    except CompileError as error:
+        if not isinstance(source, Path | str) or error.where == "--shape":
+            raise
+        where = f"{source}: {error.where}" if error.where else str(source)
+        raise CompileError(error.problem, where=where, hint=error.hint) from error
+
+
+def _import(proto: onnx.ModelProto, shapes: Shapes) -> ir.Model:
+    proto = inline_functions(proto)
+    fix_input_shapes(proto, shapes)
+    try:
         model = ir.from_proto(convert_opset(proto))
         _gather_constants(model)
         fold_constants(model)
@@ -42,11 +52,13 @@ def load_model(source: Source, shapes: Shapes | None = None) -> ir.Model:
         common.RemoveUnusedNodesPass()(model)
         _name_nodes(model)
         return _infer_shapes(model)
-    except CompileError as error:
-        if not isinstance(source, Path | str) or error.where == "--shape":
-            raise
-        where = f"{source}: {error.where}" if error.where else str(source)
-        raise CompileError(error.problem, where=where, hint=error.hint) from error
+    except ir.serde.SerdeError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise CompileError(
+            f"not a valid ONNX model: {one_line(cause)}", hint=EXPORT_AGAIN
+        ) from error
 
 
 def _gather_constants(model: ir.Model) -> None:

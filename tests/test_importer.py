@@ -482,6 +482,38 @@ def test_refuses_data_that_does_not_fill_its_shape() -> None:
         load_model(proto)
 
 
+def test_refuses_a_type_that_does_not_exist() -> None:
+    proto = parse("g (float[4] x) => (float[4] y) { y = Relu (x) }")
+    proto.graph.input[0].type.tensor_type.elem_type = 100
+    with pytest.raises(
+        CompileError, match="not a valid ONNX model: 100 is not a valid DataType"
+    ):
+        load_model(proto)
+
+
+def test_refuses_or_reads_whatever_bytes_are_changed(tmp_path: Path) -> None:
+    data = parse(
+        """g (float[N,4] x) => (float[N,K] y) <float[4,2] w = {1, 2, 3, 4, 5, 6, 7, 8}>
+        { s = Shape <end: int = 1> (x)  m = Constant <value_ints: ints = [-1]> ()
+          t = Concat <axis: int = 0> (s, m)  r = Reshape (x, t)  p = MatMul (r, w)
+          y = Clip <min: float = 0.0, max: float = 6.0> (p) }""",
+        10,
+    ).SerializeToString()
+    path = tmp_path / "m.onnx"
+    generator = np.random.default_rng(0)
+    problems = []
+    for _ in range(200):
+        broken = bytearray(data)
+        broken[generator.integers(len(data))] = generator.integers(256)
+        path.write_bytes(broken)
+        try:
+            load_model(path)
+        except CompileError as error:
+            problems.append(error.problem)
+    assert problems
+    assert not any("\n" in problem for problem in problems)
+
+
 def test_refuses_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(CompileError) as missing:
         load_model(tmp_path / "none.onnx")
