@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Expr = Any
@@ -27,6 +27,8 @@ class Isa:
         broadcast: (buffer, flat index) -> the k_group activations there, in every lane.
         weights: (buffer, flat index) -> lanes * k_group weights, lane-major, as `dot` takes.
         dot: (acc, a, w) -> the new accumulator.
+        narrow: (four int32 vectors of a quad, "uint8" or "int8") -> their bytes in natural
+            order, values of that type given; None where plain shuffles are as good.
         tvm_target: What TVM's LLVM back end is told.
         l1_bytes: First-level data cache.
         l2_bytes: Second-level cache.
@@ -41,5 +43,6 @@ class Isa:
     weights: Callable[[Any, Expr], Expr]
     dot: Callable[[Expr, Expr, Expr], Expr]
     tvm_target: Mapping[str, Any] = dataclasses.field(hash=False)
+    narrow: Callable[[Sequence[Expr], str], Expr] | None = None
     l1_bytes: int = 32 * 1024
     l2_bytes: int = 1024 * 1024

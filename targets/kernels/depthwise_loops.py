@@ -10,7 +10,7 @@ from tvm.script.ir_builder import tirx as tir
 from qcompile.targets.isa import Expr
 from qcompile.targets.kernels import edges
 from qcompile.targets.kernels.depthwise_window import WindowTile
-from qcompile.targets.kernels.epilogue import centered, span
+from qcompile.targets.kernels.epilogue import centered, rescale, span
 from qcompile.targets.kernels.halo import fill_halo
 from qcompile.targets.kernels.interleave import QUAD, interleave, restore, scatter, widen
 
@@ -141,21 +141,30 @@ class DepthwiseLoops:
         conv, lanes = self.conv, self.conv.isa.lanes
         residuals = self._residuals(place, row, pixel)
         results = [
-            conv.epilogue.finish(
-                total,
-                self.multiplier[span(place.packed + vector * lanes, lanes)],
+            conv.epilogue.widest(
+                rescale(
+                    total,
+                    self.multiplier[span(place.packed + vector * lanes, lanes)],
+                    lanes=lanes,
+                    residual=residual,
+                    r_multiplier=None if residual is None else self._r_multiplier(),
+                ),
                 lanes=lanes,
-                residual=residual,
-                r_multiplier=None if residual is None else self._r_multiplier(),
             )
             for vector, (total, residual) in enumerate(zip(sums, residuals, strict=True))
         ]
         index = conv.y.at(place.n, place.h + row, place.w + pixel, place.channel)
         if place.vectors == QUAD:
-            tir.buffer_store(self.y, restore(results, lanes), [span(index, QUAD * lanes)])
+            tir.buffer_store(self.y, self._narrow(results), [span(index, QUAD * lanes)])
             return
-        room = self._room(place, conv.y.c_pad)
-        edges.save(self.y, index, results[0], lanes, room, conv.epilogue.dtype)
+        room, dtype = self._room(place, conv.y.c_pad), conv.epilogue.dtype
+        edges.save(self.y, index, tir.cast(results[0], f"{dtype}x{lanes}"), lanes, room, dtype)
+
+    def _narrow(self, results: list[Expr]) -> Expr:
+        isa, dtype = self.conv.isa, self.conv.epilogue.dtype
+        if isa.narrow is not None and dtype != "float32":
+            return isa.narrow(results, dtype)
+        return restore([tir.cast(v, f"{dtype}x{isa.lanes}") for v in results], isa.lanes)
 
     def _r_multiplier(self) -> Expr:
         return tir.broadcast(self.scale[0], self.conv.isa.lanes)

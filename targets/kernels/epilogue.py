@@ -65,29 +65,23 @@ class Epilogue:
         residual: Expr | None = None,
         r_multiplier: Expr | None = None,
     ) -> Expr:
-        """Return the stored vector of an int32 accumulator.
-
-        Args:
-            acc: int32[lanes].
-            multiplier: float32[lanes].
-            lanes: 1 for scalars.
-            residual: float32[lanes], `float32(r - r_zero_point)`; see `centered`.
-            r_multiplier: float32[lanes], with a residual.
-        """
-        real = tir.cast(acc, vector("float32", lanes))
-        if residual is None:
-            return self.store(real * multiplier, lanes=lanes)
-        return self.store(tir.fma(real, multiplier, residual * r_multiplier), lanes=lanes)
+        """Return the stored vector of an int32 accumulator; see `rescale`."""
+        t = rescale(acc, multiplier, lanes=lanes, residual=residual, r_multiplier=r_multiplier)
+        return self.store(t, lanes=lanes)
 
     def store(self, t: Expr, *, lanes: int) -> Expr:
         """Return the stored vector of t, float32[lanes]: clamp, round, add, narrow."""
+        return tir.cast(self.widest(t, lanes=lanes), vector(self.dtype, lanes))
+
+    def widest(self, t: Expr, *, lanes: int) -> Expr:
+        """Return what is stored as int32 (or float32), so that only narrowing is left."""
         t = self._clamp(t, lanes)
         if self.dtype == "float32":
             return t
         integer = rounded(t, lanes)
         if self.zero_point:
             integer = integer + splat("int32", self.zero_point, lanes)
-        return tir.cast(integer, vector(self.dtype, lanes))
+        return integer
 
     def _clamp(self, t: Expr, lanes: int) -> Expr:
         if self.hi < math.inf:
@@ -95,6 +89,29 @@ class Epilogue:
         if self.lo > -math.inf:
             t = tir.max(t, splat("float32", self.lo - self.zero_point, lanes))
         return t
+
+
+def rescale(
+    acc: Expr,
+    multiplier: Expr,
+    *,
+    lanes: int,
+    residual: Expr | None = None,
+    r_multiplier: Expr | None = None,
+) -> Expr:
+    """Return t, float32[lanes], of an int32 accumulator.
+
+    Args:
+        acc: int32[lanes].
+        multiplier: float32[lanes].
+        lanes: 1 for scalars.
+        residual: float32[lanes], `float32(r - r_zero_point)`; see `centered`.
+        r_multiplier: float32[lanes], with a residual.
+    """
+    real = tir.cast(acc, vector("float32", lanes))
+    if residual is None:
+        return real * multiplier
+    return tir.fma(real, multiplier, residual * r_multiplier)
 
 
 def rounded(t: Expr, lanes: int) -> Expr:
