@@ -156,7 +156,8 @@ def _retype(value: ir.Value, names: Names) -> None:
         node.attributes.pop("output_dtype", None)
     assert value.dtype is not None
     shift = 128 if value.dtype == ir.DataType.INT8 else -128
-    value.dtype = ir.DataType.UINT8 if shift > 0 else ir.DataType.INT8
+    dtype = ir.DataType.UINT8 if shift > 0 else ir.DataType.INT8
+    value.type = ir.TensorType(dtype)  # a new one: a cloned value shares the old
     if (
         producer.op_type == "Pad"
         and producer.attributes.get_string("mode", "constant") == "constant"

@@ -51,7 +51,7 @@ class Grid:
 
     def describe(self, value: ir.Value) -> None:
         """Write type, scale and zero point onto the integer value."""
-        value.dtype = self.dtype
+        value.type = ir.TensorType(self.dtype)  # a new one: a cloned value shares the old
         value.metadata_props[SCALE] = repr(self.scale)
         value.metadata_props[ZERO_POINT] = str(self.zero_point)
 
