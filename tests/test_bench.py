@@ -11,13 +11,13 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from qcompile import peers
+from qcompile import peers, threads
 from qcompile.artifact import graph_bytes
 from qcompile.bench import TURN, interleave, latency, peer_result
 from qcompile.errors import CompileError
 from qcompile.peers import FLOAT32, INT8, Peer
 from qcompile.sum_steps import with_sum_steps
-from qcompile.threads import VARIABLE, settle
+from qcompile.threads import VARIABLE
 from tests.compiled import compiled, float_model
 from tests.graphs import assert_graph, graph
 
@@ -25,6 +25,7 @@ from tests.graphs import assert_graph, graph
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setattr(threads, "_settled", [])
 
 
 def test_turns_rotate_and_every_candidate_runs_as_often() -> None:
@@ -91,10 +92,9 @@ def test_missing_peer_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_thread_count_is_settled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "tvm", object())
-    assert settle() == settle(1) == 1
+    assert threads.settle() == threads.settle(1) == 1
     with pytest.raises(CompileError, match="already runs with 1 threads"):
-        settle(2)
+        threads.settle(2)
 
 
 RESIDUAL = """g (float[1,8,6,6] x) => (float[1,8,6,6] y)

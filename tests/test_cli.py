@@ -14,7 +14,7 @@ import onnx_ir as ir
 import pytest
 
 import qcompile.targets
-from qcompile import cli, cli_compile
+from qcompile import cli, cli_compile, threads
 from qcompile.after_pass import after_pass
 from qcompile.errors import CompileError
 from qcompile.passes.cancel_qdq import CancelQdq
@@ -29,6 +29,7 @@ from tests.graphs import graph
 def qcm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An artifact of the fake target, which the command line then knows."""
     monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setattr(threads, "_settled", [])
     install(monkeypatch, fake_target())
     compiled(reference=float_model(tmp_path)).save(tmp_path / "model.qcm")
     return tmp_path / "model.qcm"
