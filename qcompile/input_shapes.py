@@ -136,7 +136,7 @@ def _forget_shapes(graph: onnx.GraphProto, sizes: Mapping[str, int]) -> None:
 
 
 def _text(shape: Sequence[int | str]) -> str:
-    return "x".join(str(dim) for dim in shape) or "a scalar"
+    return f"[{', '.join(str(dim) for dim in shape)}]"
 
 
 def _example(declared: Sequence[int | str]) -> str:

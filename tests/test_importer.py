@@ -353,7 +353,7 @@ REFUSED = {
     "free size": (
         "g (float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Relu (x) }",
         {},
-        "input 'x': the shape is Nx3xHxW; a compiled model needs fixed sizes\n"
+        "input 'x': the shape is [N, 3, H, W]; a compiled model needs fixed sizes\n"
         "  hint: fix it: --shape x=1,3,224,224",
     ),
     "unknown input": (
@@ -364,19 +364,19 @@ REFUSED = {
     "wrong rank": (
         "g (float[N,3] x) => (float[N,3] y) { y = Relu (x) }",
         {"x": (1, 3, 2)},
-        "input 'x': the shape 1x3x2 does not fit the model's Nx3\n"
+        "input 'x': the shape [1, 3, 2] does not fit the model's [N, 3]\n"
         "  hint: only dimensions that the model leaves free can be chosen",
     ),
     "fixed dimension": (
         "g (float[N,3] x) => (float[N,3] y) { y = Relu (x) }",
         {"x": (1, 4)},
-        "input 'x': the shape 1x4 does not fit the model's Nx3\n"
+        "input 'x': the shape [1, 4] does not fit the model's [N, 3]\n"
         "  hint: only dimensions that the model leaves free can be chosen",
     ),
     "zero": (
         "g (float[N,3] x) => (float[N,3] y) { y = Relu (x) }",
         {"x": (0, 3)},
-        "input 'x': the shape 0x3 has a dimension below 1\n"
+        "input 'x': the shape [0, 3] has a dimension below 1\n"
         "  hint: give every dimension: --shape x=1,3",
     ),
     "float16": (
