@@ -163,6 +163,16 @@ def test_changes_the_halo(lanes: int) -> None:
     check((template, template.y, x, x))
 
 
+@pytest.mark.parametrize("lanes", LANES)
+def test_pads_channels_beside_others(lanes: int) -> None:
+    x = numbers((1, 5, 4, 3), "uint8")
+    source = View.of(x.shape, Layout.spatial(x.shape, 16))
+    y = View.of((1, 9, 4, 3), Layout.spatial((1, 9, 4, 3), 16))
+    expected = np.pad(x, [(0, 0), (0, 4), (0, 0), (0, 0)], constant_values=6)
+    template = Move.pad(source, y, (0, 0, 0, 0), 6, dtype="uint8", lanes=lanes)
+    check((template, y, x, expected))
+
+
 def test_images_and_rows_of_equal_sizes_differ() -> None:
     shape = (1, 16, 1, 16)
     images, rows = Layout.spatial(shape), Layout.rows(shape)
