@@ -108,7 +108,7 @@ def fold_pool(folding: Folding) -> ir.Node:
     x, grid = folding.source()
     windows = average_windows(folding.anchor)
     if windows is None:
-        raise UnfoldableError("its windows are not known: no image, or auto_pad unresolved")
+        raise UnfoldableError("its windows are not those of an image, or one lies beyond it")
     counts = windows.counts
     if (counts == counts[0, 0]).all():
         counts = counts[:1, :1]

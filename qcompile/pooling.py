@@ -31,7 +31,8 @@ class Windows:
 def average_windows(node: ir.Node) -> Windows | None:
     """Return the windows of an AveragePool or GlobalAveragePool of images.
 
-    None where shapes are unknown or auto_pad has not been resolved into pads.
+    None where shapes are unknown, auto_pad has not been resolved into pads, or a window
+    begins behind the image (under ceil_mode shape inference counts it, runtimes do not).
     """
     x, y = (value.shape for value in (node.inputs[0], node.outputs[0]) if value is not None)
     if x is None or y is None or len(x) != 4 or not (x.is_static() and y.is_static()):
@@ -52,13 +53,18 @@ def average_windows(node: ir.Node) -> Windows | None:
         begin, end = pads[axis], pads[axis + 2]
         first = np.arange(positions)[:, None] * strides[axis] - begin
         reached = first + np.arange(kernel[axis]) * dilations[axis]
+        if first.max() >= size:
+            return None
         low, high = (-begin, size + end) if with_pads else (0, size)
         sides.append(((reached >= low) & (reached < high)).sum(axis=1).astype(np.float64))
         ends.append(max(end, int(reached.max()) - size + 1))
+    counts = np.outer(*sides)
+    if not counts.all():
+        return None
     return Windows(
         (kernel[0], kernel[1]),
         (strides[0], strides[1]),
         (pads[0], pads[1], ends[0], ends[1]),
         (dilations[0], dilations[1]),
-        np.outer(*sides),
+        counts,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,6 +17,7 @@ from qcompile.config import CompileConfig
 from qcompile.errors import CompileError
 from qcompile.ops import FLOAT_REASON, INTEGER_OPS, SCALE, ZERO_POINT
 from qcompile.passes.fold_qdq import FoldQdq
+from qcompile.quant import S8_AFFINE
 from tests.qdq_models import (
     S8_TARGET,
     U8_TARGET,
@@ -25,6 +27,7 @@ from tests.qdq_models import (
     op_types,
     run_integers,
     run_reference,
+    target,
     typed,
 )
 
@@ -142,8 +145,8 @@ def test_agrees_with_onnxruntime(name: str, dtype: type[np.integer[Any]]) -> Non
     y = body(builder, builder.qdq("x", 1 / 64, lowest + 121), rng)
     proto = builder.model(builder.qdq(y, y_scale, lowest + 50))
     x = rng.normal(0, 0.8, shape).astype(np.float32)
-    for target in (U8_TARGET, S8_TARGET):
-        folded = integer_graph(ir.from_proto(proto), target)
+    for where in (U8_TARGET, S8_TARGET):
+        folded = integer_graph(ir.from_proto(proto), where)
         assert op_types(folded)[-2:] == [op_type, "DequantizeLinear"]
         assert set(op_types(folded)) <= INTEGER_OPS | {"QuantizeLinear", "DequantizeLinear"}
         apart = steps_apart(proto, folded, x, y_scale)
@@ -198,6 +201,47 @@ def test_conv_of_any_geometry(data: st.DataObject) -> None:
     assert op_types(folded) == ["QuantizeLinear", "QConv", "DequantizeLinear"]
     values = rng.uniform(-6, 6, builder.x_shape).astype(np.float32)
     assert steps_apart(proto, folded, values, 0.031).max() <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_average_pool_of_any_geometry(data: st.DataObject) -> None:
+    draw: Callable[[Any], Any] = data.draw
+    kernel, dilations = (
+        draw(st.lists(st.integers(1, most), min_size=2, max_size=2)) for most in (3, 2)
+    )
+    strides = [draw(st.integers(1, size)) for size in kernel]
+    pads = [draw(st.integers(0, kernel[axis] - 1)) for axis in (0, 1, 0, 1)]
+    ceil_mode = draw(st.integers(0, 1))
+    if ceil_mode:  # else a window may begin behind the image: see the next test
+        pads[2:] = [0, 0]
+    builder = Builder((2, 3, draw(st.integers(5, 9)), draw(st.integers(5, 9))))
+    y = builder.node(
+        "AveragePool",
+        [builder.qdq("x", 0.02, draw(st.integers(0, 255)))],
+        kernel_shape=kernel,
+        strides=strides,
+        dilations=dilations,
+        pads=pads,
+        ceil_mode=ceil_mode,
+        count_include_pad=draw(st.integers(0, 1)),
+    )
+    proto = builder.model(builder.qdq(y, 0.013, draw(st.integers(0, 255))))
+    folded = integer_graph(ir.from_proto(proto))
+    assert op_types(folded) == ["QuantizeLinear", "QAveragePool", "DequantizeLinear"]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    values = rng.uniform(-3, 3, builder.x_shape).astype(np.float32)
+    assert steps_apart(proto, folded, values, 0.013).max() <= 1
+
+
+def test_a_window_behind_the_image_stays_float() -> None:
+    """Shape inference counts four rows here, onnxruntime three."""
+    builder = Builder((1, 1, 6, 5))
+    x = builder.qdq("x", 0.02, 3)
+    geometry = {"kernel_shape": [2, 1], "strides": [2, 1], "pads": [0, 0, 1, 0]}
+    y = builder.node("AveragePool", [x], ceil_mode=1, count_include_pad=1, **geometry)
+    model = integer_graph(ir.from_proto(builder.model(builder.qdq(y, 0.013, 5))))
+    assert "AveragePool" in op_types(model)
 
 
 def test_constants_survive() -> None:
@@ -272,6 +316,17 @@ def test_stays_float_with_a_reason(name: str) -> None:
     assert node is not None
     assert reason in node.metadata_props[FLOAT_REASON]
     assert not FoldQdq(U8_TARGET)(model).modified
+
+
+def test_affine_integers_on_a_symmetric_target() -> None:
+    model = typed("""g (float[2] x) => (float[2] y) <float s = {0.5}, int8 z = {3}>
+        { q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)  r = Relu(d)
+          p = QuantizeLinear(r, s, z)  y = DequantizeLinear(p, s, z) }""")
+    symmetric = target(dataclasses.replace(S8_AFFINE, symmetric=True))
+    relu = next(n for n in integer_graph(model, symmetric).graph if n.op_type == "Relu")
+    assert (
+        relu.metadata_props[FLOAT_REASON] == "test-int8 takes no int8 with zero point 3 here"
+    )
 
 
 def test_config_keeps_an_operator_float() -> None:
