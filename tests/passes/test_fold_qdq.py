@@ -276,6 +276,19 @@ DESCRIBED = """g (int8[1,2,4,4] x) => (int8[1,8] y)
       f = Reshape(r, shape)  y = QuantizeLinear(f, t, z) }"""
 
 
+def test_a_bias_on_another_scale_is_rounded_to_its_own() -> None:
+    builder = Builder((1, 2))
+    w = builder.weight(np.ones((2, 3), np.int8), 0.25)
+    b = builder.weight(np.array([7, -1, 2**20], np.int32), 0.375)
+    y = builder.node("Gemm", [builder.qdq("x", 0.5, 0), w, b])
+    model = integer_graph(ir.from_proto(builder.model(y)))
+    node = next(node for node in model.graph if node.op_type == "QMatMul")
+    bias = node.inputs[2]
+    assert bias is not None
+    assert bias.const_value is not None
+    assert bias.const_value.numpy().tolist() == [21, -3, 3 * 2**20]
+
+
 def test_every_integer_activation_is_described() -> None:
     model = integer_graph(typed(DESCRIBED), S8_TARGET)
     values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
@@ -362,6 +375,7 @@ def test_two_scales_of_one_output() -> None:
         "QLut",
         "QuantizeLinear",
     ]
+    assert op_types(model).count("QConv") == 1
     x = np.random.default_rng(5).normal(0, 0.8, IMAGE).astype(np.float32)
     pairs = zip(run_reference(proto, {"x": x}), run_integers(model, {"x": x}), strict=True)
     for (expected, actual), scale in zip(pairs, (0.05, 0.02) * 2, strict=True):
