@@ -1,0 +1,144 @@
+"""From an ONNX model to a compiled one: the order of passes, and what a compile depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+import qcompile
+from qcompile.compiler import (
+    check_each,
+    compile_model,
+    float_passes,
+    integer_passes,
+    quantize_model,
+    run_passes,
+)
+from qcompile.config import CompileConfig
+from qcompile.errors import CompileError, UnsupportedOpError
+from qcompile.targets.x86 import X86_VNNI
+from tests.graphs import graph
+from tests.nets import NETS, net, samples
+
+RESIDUAL = NETS["convolutions and a residual"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Refuse(ir.passes.InPlacePass):
+    """A pass that finds an operator the target lacks."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        X86_VNNI.support(model.graph[0])
+        return ir.passes.PassResult(model, modified=False)
+
+
+def test_error_of_a_pass_reaches_the_caller_unwrapped() -> None:
+    model = graph("g (float[4,2,2] x) => (float[4] y) { y = Det(x) }")
+    with pytest.raises(UnsupportedOpError, match="no integer kernel for Det"):
+        run_passes(model, [Refuse()])
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_every_pass_leaves_a_valid_model_and_a_second_run_changes_nothing(name: str) -> None:
+    model = net(NETS[name])
+    seen: list[str] = []
+    quantized = quantize_model(
+        model, X86_VNNI, calibration=samples(model, 2), after=check_each
+    )
+    passes = (*float_passes(), *integer_passes(X86_VNNI, CompileConfig()))
+    folded = run_passes(quantized, passes, lambda step, _: seen.append(type(step).__name__))
+    assert seen[0] == "ResolveAutoPad"
+    assert seen[-2] == "FoldQdq"
+    run_passes(folded, integer_passes(X86_VNNI, CompileConfig()), no_change)
+
+
+def no_change(step: ir.passes.PassBase, result: ir.passes.PassResult) -> None:
+    assert not result.modified, type(step).__name__
+
+
+def test_a_saved_qdq_graph_compiles_to_the_same_integers(tmp_path: Path) -> None:
+    model = net(RESIDUAL)
+    data = samples(model, 4)
+    path = tmp_path / "qdq.onnx"
+    ir.save(quantize_model(model, "x86-vnni", calibration=data), path)
+    direct = compile_model(model, "x86-vnni", calibration=data)
+    through = compile_model(path, "x86-vnni")
+    for inputs in samples(model, 3, seed=1):
+        assert np.array_equal(direct.run(inputs)["y"], through.run(inputs)["y"])
+
+
+def test_the_qdq_graph_runs_in_onnxruntime_near_the_float_model() -> None:
+    model = net(RESIDUAL)
+    data = samples(model, 4)
+    quantized = quantize_model(model, "x86-vnni", calibration=data)
+    real, fake = (session(each).run(None, data[0])[0] for each in (model, quantized))
+    # Three layers of 8-bit steps on calibrated data: well above 20 dB of signal to noise.
+    assert np.square(real - fake).sum() < np.square(real).sum() / 100
+
+
+def session(model: ir.Model) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(
+        ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+
+
+def test_compiling_twice_gives_the_same_artifact(tmp_path: Path) -> None:
+    model = net(RESIDUAL)
+    paths = [tmp_path / "one.qcm", tmp_path / "two.qcm"]
+    for path in paths:
+        compile_model(model, "x86-vnni", calibration=samples(model, 4)).save(path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_an_artifact_runs_as_the_model_it_was_saved_from(tmp_path: Path) -> None:
+    model = net(RESIDUAL)
+    compiled = qcompile.compile(model, target="native", calibration=samples(model, 4))
+    compiled.save(tmp_path / "m.qcm")
+    loaded = qcompile.load(tmp_path / "m.qcm")
+    (inputs,) = samples(model, 1, seed=1)
+    assert np.array_equal(loaded.run(inputs)["y"], compiled.run(inputs)["y"])
+    json.dumps(loaded.manifest)
+
+
+def test_the_source_model_is_not_changed() -> None:
+    model = net(RESIDUAL)
+    before = ir.to_proto(model).SerializeToString(deterministic=True)
+    compile_model(model, "x86-vnni", calibration=samples(model, 2))
+    assert ir.to_proto(model).SerializeToString(deterministic=True) == before
+
+
+def test_a_float_model_needs_calibration() -> None:
+    with pytest.raises(CompileError, match="a float model needs calibration data") as caught:
+        compile_model(net(RESIDUAL), "x86-vnni")
+    assert "--calib" in str(caught.value)
+
+
+def test_a_batch_of_a_dynamic_model_is_chosen_with_shapes() -> None:
+    proto = ir.to_proto(net(RESIDUAL))
+    assert isinstance(proto, onnx.ModelProto)
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    del proto.graph.value_info[:]
+    data = [{"x": np.concatenate([sample["x"]] * 2)} for sample in samples(net(RESIDUAL), 4)]
+    compiled = compile_model(proto, "x86-vnni", calibration=data, shapes={"x": (2, 3, 9, 11)})
+    assert compiled.run(data[0])["y"].shape == (2, 16, 9, 11)
+    single = compile_model(proto, "x86-vnni", calibration=samples(net(RESIDUAL), 4))
+    assert np.array_equal(
+        single.run({"x": data[0]["x"][:1]})["y"], compiled.run(data[0])["y"][1:]
+    )
+
+
+def test_a_node_kept_float_by_the_config_is_listed_with_its_reason() -> None:
+    model = net(NETS["tables and a gate"])
+    config = CompileConfig(float_ops=("Sigmoid",))
+    compiled = compile_model(model, "x86-vnni", calibration=samples(model, 4), config=config)
+    (island,) = compiled.report["float_islands"]
+    assert island["operators"] == ["Sigmoid"]
+    assert island["reason"] == "the config keeps Sigmoid in float"
