@@ -3,7 +3,7 @@
     manifest.json   see `qcompile.manifest`; holds the sha256 of every other entry
     library.so      what the target runs
     graph.onnx      the integer graph
-    qdq.onnx        the QDQ graph, which any ONNX runtime runs
+    qdq.onnx        the QDQ graph, which any ONNX runtime runs; it shares graph.onnx's weights
     golden.npz      inputs and outputs of one run ("input:NAME", "output:NAME")
 
 The zip's comment holds the sha256 of the manifest, so no entry can change unnoticed. Times in
@@ -29,6 +29,8 @@ import onnx_ir as ir
 from qcompile.errors import CompileError
 from qcompile.files import write_atomic
 from qcompile.manifest import FORMAT, Manifest
+from qcompile.npz import npz_bytes
+from qcompile.shared_weights import with_shared, without_shared
 from qcompile.target import Arrays
 
 MANIFEST, LIBRARY, GRAPH, QDQ, GOLDEN = ENTRIES = (
@@ -64,10 +66,11 @@ class Artifact:
 
 def pack(artifact: Artifact) -> bytes:
     """Return the bytes of the .qcm file; the artifact's `entries` hashes are made here."""
+    graph = graph_bytes(artifact.integer_graph)
     contents = {
         LIBRARY: artifact.library,
-        GRAPH: graph_bytes(artifact.integer_graph),
-        QDQ: graph_bytes(artifact.qdq_graph),
+        GRAPH: graph,
+        QDQ: without_shared(ir.to_proto(artifact.qdq_graph), graph, GRAPH),
         GOLDEN: _golden_bytes(artifact.golden),
     }
     hashes = {name: sha256(data) for name, data in contents.items()}
@@ -111,7 +114,7 @@ def load(path: Path) -> Artifact:
         manifest=manifest,
         library=contents[LIBRARY],
         integer_graph=ir.from_proto(onnx.load_model_from_string(contents[GRAPH])),
-        qdq_graph=ir.from_proto(onnx.load_model_from_string(contents[QDQ])),
+        qdq_graph=ir.from_proto(with_shared(contents[QDQ], contents[GRAPH])),
         golden=Golden(_with_prefix(arrays, "input:"), _with_prefix(arrays, "output:")),
     )
 
@@ -197,11 +200,9 @@ def _checked_manifest(path: Path, contents: dict[str, bytes]) -> Manifest:
 
 
 def _golden_bytes(golden: Golden) -> bytes:
-    stream = io.BytesIO()
     arrays = {f"input:{name}": array for name, array in golden.inputs.items()}
     arrays |= {f"output:{name}": array for name, array in golden.outputs.items()}
-    np.savez(stream, allow_pickle=False, **arrays)
-    return stream.getvalue()
+    return npz_bytes(arrays)
 
 
 def _with_prefix(arrays: Arrays, prefix: str) -> Arrays:

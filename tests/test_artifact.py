@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -56,6 +58,26 @@ def test_round_trip(tmp_path: Path) -> None:
         assert artifact.graph_bytes(after) == artifact.graph_bytes(before)
     np.testing.assert_array_equal(loaded.golden.inputs["x"], model.golden.inputs["x"])
     np.testing.assert_array_equal(loaded.golden.outputs["y"], model.golden.outputs["y"])
+
+
+def test_weights_are_stored_once_and_both_graphs_stay_whole(tmp_path: Path) -> None:
+    model = compiled()
+    weights = np.random.default_rng(0).integers(-127, 128, 4096, dtype=np.int8)
+    for graph in (model.integer_graph.graph, model.qdq_graph.graph):
+        tensor = ir.tensor(weights, name="w")
+        value = ir.Value(name="w", const_value=tensor, shape=tensor.shape)
+        value.type = ir.TensorType(tensor.dtype)
+        graph.initializers.add(value)
+    model.save(tmp_path / "model.qcm")
+    with zipfile.ZipFile(tmp_path / "model.qcm") as archive:
+        assert len(archive.read("qdq.onnx")) < 4096 < len(archive.read("graph.onnx"))
+        archive.extractall(tmp_path)
+    loaded = artifact.load(tmp_path / "model.qcm")
+    assert artifact.graph_bytes(loaded.qdq_graph) == artifact.graph_bytes(model.qdq_graph)
+    unzipped = onnx.load(tmp_path / "qdq.onnx")
+    onnx.checker.check_model(tmp_path / "qdq.onnx")
+    stored = next(tensor for tensor in unzipped.graph.initializer if tensor.name == "w")
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(stored), weights)
 
 
 def test_compiling_twice_gives_the_same_bytes() -> None:
