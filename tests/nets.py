@@ -81,9 +81,9 @@ NETS = {
           y = Softmax <axis = -1> (l) }""",
 }
 
-CONSTANTS = {
-    "zero": np.float32(0),
-    "six": np.float32(6),
+CONSTANTS: dict[str, np.ndarray] = {
+    "zero": np.array(0, np.float32),
+    "six": np.array(6, np.float32),
     "from": np.array([1, -6], np.int64),
     "to": np.array([1000, -1], np.int64),
     "axes": np.array([2, 3], np.int64),

@@ -32,15 +32,11 @@ def emit_conv(node: ir.Node, emit: Emitter) -> None:
     x, y, weight = operand(node, 0), node.outputs[0], array(node, 1)
     group = node.attributes["group"].as_int()
     target = emit.layouts.get(y) or Layout.spatial(static_shape(y), emit.isa.lanes)
+    fields = operands(node, emit, emit.layout(x), target)
+    fields["kernel"] = weight.shape[2:]
+    fields |= {name: pair(node, name) for name in ("strides", "dilations", "pads")}
     depthwise = group == weight.shape[0] == static_shape(x)[1] and group > 1
-    template = (DepthwiseConv if depthwise else DenseConv)(
-        **operands(node, emit, emit.layout(x), target),
-        kernel=weight.shape[2:],
-        strides=pair(node, "strides"),
-        dilations=pair(node, "dilations"),
-        pads=pair(node, "pads"),
-        **({} if depthwise else {"group": group}),
-    )
+    template = DepthwiseConv(**fields) if depthwise else DenseConv(**fields, group=group)
     _produce(node, emit, template, weight, emit.buffer(x), target)
 
 
