@@ -68,8 +68,8 @@ def integer_passes(target: Target, config: CompileConfig) -> tuple[PassBase, ...
     """Return the passes from the QDQ graph to the integer graph, in order."""
     return (
         FoldWeightQdq(),
-        RetargetActivations(target),
-        PropagateQdq(target),
+        RetargetActivations(target, config),
+        PropagateQdq(target, config),
         CancelQdq(),
         FoldQdq(target, config),
         *target.extra_passes,

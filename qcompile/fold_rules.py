@@ -89,10 +89,8 @@ def _weighted(
 
 
 def fold_add(folding: Folding) -> ir.Node:
-    """Add of two activations becomes QAdd."""
-    if len(folding.region.inputs) != 2:
-        raise UnfoldableError("one of its inputs is a constant")
-    (a, a_grid), (b, b_grid) = folding.source(0), folding.source(1)
+    """Add of two activations, or of one and a constant of 8 bits, becomes QAdd."""
+    (a, a_grid), (b, b_grid) = folding.operand(0), folding.operand(1)
     operands: list[Operand] = [
         a,
         b,

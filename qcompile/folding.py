@@ -63,6 +63,13 @@ class Folding:
             raise UnfoldableError(f"its input {index} is not quantized")
         return found
 
+    def operand(self, index: int) -> tuple[ir.Value, Grid]:
+        """Return the integers of an input of the anchor, a constant or not, and their grid."""
+        found = activation(self.anchor.inputs[index])
+        if found is None:
+            raise UnfoldableError(f"its input {index} is not quantized")
+        return found
+
     def residual(self) -> tuple[ir.Value, Grid] | None:
         """Return the integers of the residual and their grid, if there is one."""
         value = self.region.residual

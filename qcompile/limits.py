@@ -55,18 +55,6 @@ class AttributeIs:
 
 
 @dataclasses.dataclass(frozen=True)
-class NoConstantInput:
-    """Every input must be an activation."""
-
-    def __call__(self, node: ir.Node, /) -> str | None:
-        """Return why not, if not."""
-        for index, value in enumerate(node.inputs):
-            if is_constant(value):
-                return f"input {index} is a constant"
-        return None
-
-
-@dataclasses.dataclass(frozen=True)
 class OneOutput:
     """Outputs after the first must not be asked for."""
 

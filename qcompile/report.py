@@ -11,9 +11,6 @@ import onnx_ir as ir
 
 from qcompile import ops
 
-FLOAT_REASON = "qcompile.float_reason"
-"""metadata_props key of a node: why it stayed float."""
-
 BORDERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 SMALL_INTEGERS = frozenset({ir.DataType.INT8, ir.DataType.UINT8})
 
@@ -107,7 +104,7 @@ def float_islands(floats: Iterable[ir.Node]) -> list[FloatIsland]:
 
 def describe_island(members: list[ir.Node]) -> FloatIsland:
     """Return the names, operators and distinct reasons of one island."""
-    reasons = [node.metadata_props.get(FLOAT_REASON) for node in members]
+    reasons = [node.metadata_props.get(ops.FLOAT_REASON) for node in members]
     stated = dict.fromkeys(reason for reason in reasons if reason)
     return {
         "nodes": [node_name(node) for node in members],

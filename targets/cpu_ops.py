@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qcompile.limits import AttributeIs, ConstantInput, InputRank, NoConstantInput, OneOutput
+from qcompile.limits import AttributeIs, ConstantInput, InputRank, OneOutput
 from qcompile.quant import S8, S8_PER_CHANNEL, QuantSpec
 from qcompile.target import OpSupport
 from qcompile.unary import UNARY_OPS
@@ -39,7 +39,7 @@ def cpu_ops(activation: QuantSpec) -> tuple[OpSupport, ...]:
             weight=WEIGHT,
             limits=(ConstantInput(1), InputRank((2,), index=1), InputRank((2, 3, 4))),
         ),
-        OpSupport(op_type="Add", activation=either, limits=(NoConstantInput(),)),
+        OpSupport(op_type="Add", activation=either),
         OpSupport(op_type="AveragePool", activation=either, limits=(IMAGE,)),
         OpSupport(op_type="GlobalAveragePool", activation=either, limits=(IMAGE,)),
         OpSupport(op_type="Softmax", activation=either),

@@ -58,6 +58,10 @@ NETS = {
           => (float[2,5,12] y)
         { a = MatMul(x, w1)  c = Add(a, b1)  r = Relu(c)  d = MatMul(r, w2)
           y = Add(d, x) }""",
+    "sums with constants": """
+        g (float[1,6,5,5] x, float[1,6,1,5] w1, float[6,6,1,1] w2, float[6,1,1] w3)
+          => (float[1,6,5,5] y)
+        { a = Add(x, w1)  c = Conv(a, w2)  r = Relu(c)  y = Add(w3, r) }""",
     "slices and pads": """
         g (float[1,4,10,10] x, float[8,4,3,3] w1, float[6,8,3,3] w2) => (float[1,6,5,6] y)
         { a = Conv(x, w1)  s = Slice(a, from, to, axes)  p = Pad(s, pads)

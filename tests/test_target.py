@@ -6,7 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from qcompile.errors import UnsupportedOpError
-from qcompile.limits import AttributeIs, ConstantInput, InputRank, NoConstantInput, OneOutput
+from qcompile.limits import AttributeIs, ConstantInput, InputRank, OneOutput
 from qcompile.quant import U8
 from qcompile.target import Limit, OpSupport
 from tests.graphs import graph
@@ -44,12 +44,6 @@ LIMITS: dict[str, tuple[Limit, str, str | None]] = {
         "a = Relu(x)  y = Add(x, a)",
         "input 1 is not a constant",
     ),
-    "constants where none may be": (
-        NoConstantInput(),
-        "y = Add(x, k)",
-        "input 1 is a constant",
-    ),
-    "no constants": (NoConstantInput(), "y = Add(x, x)", None),
     "attribute absent": (AttributeIs("alpha", 1.0), "y = Elu(x)", None),
     "attribute as wanted": (AttributeIs("alpha", 1.0), "y = Elu <alpha=1.0> (x)", None),
     "attribute": (
