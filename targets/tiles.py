@@ -92,7 +92,10 @@ def cycles(tile: Tile, work: Work, isa: Isa) -> float:
 
 
 def _tile_cycles(pixels: int, vectors: int, steps: int, taps: int, isa: Isa) -> float:
-    """Two dots and two loads a cycle; weights come from L2 at one vector a cycle."""
-    dots = pixels * vectors
-    step = max(dots / 2, (pixels + vectors) / 2, vectors * 1.2)
+    """Two dots and two loads a cycle; weights come from L2 at one vector a cycle.
+
+    Of tiles that are bound by their dots the one with fewer loads is a little faster.
+    """
+    dots, loads = pixels * vectors, pixels + vectors
+    step = max(dots / 2, loads / 2, vectors * 1.2) + loads / 16
     return steps * step + taps * 4 + dots * 5 + 30

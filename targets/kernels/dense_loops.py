@@ -16,8 +16,8 @@ from qcompile.targets.tiles import CHUNKS, split
 if TYPE_CHECKING:
     from qcompile.targets.kernels.dense_conv import DenseConv
 
-ENOUGH = 8
-"""Independent accumulators that hide the latency of the dot instruction."""
+ENOUGH = 10
+"""Independent accumulators that hide a latency of five cycles at two dots a cycle."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,8 +143,13 @@ class DenseLoops:
     def _chains(self, block: Block) -> int:
         """Return into how many independent sums the steps of a small tile are split."""
         steps = self.conv.k_steps(self.conv.width)
+        dots = self.pixels * block.vectors
         chains = 1
-        while chains * self.pixels * block.vectors < ENOUGH and steps % (2 * chains) == 0:
+        while (
+            chains * dots < ENOUGH
+            and steps % (2 * chains) == 0
+            and 2 * chains * dots + 2 <= self.conv.isa.registers
+        ):
             chains *= 2
         return chains
 
