@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Compile a small network for this machine's CPU, validate it on 2 000 labelled pictures, and
+# measure it. Uses the active Python environment if qcompile is in it; otherwise makes .venv.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+preprocess=(--scale 0.00392156862745098 --mean 0.286 --std 0.353)
+out=$here/model.qcm
+
+show() {
+    printf '\n$ %s\n' "$*"
+    "$@"
+}
+
+if ! command -v g++ >/dev/null; then
+    echo "g++ is needed to link what is compiled: apt-get install g++" >&2
+    exit 1
+fi
+
+if command -v qcompile >/dev/null; then
+    qcompile=qcompile
+    echo "using $(command -v qcompile)"
+else
+    qcompile=$root/.venv/bin/qcompile
+    if [[ ! -x $qcompile ]]; then
+        python=${PYTHON:-python3}
+        if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+            echo "Python 3.11 or newer is needed, $python is not: set PYTHON" >&2
+            exit 1
+        fi
+        show "$python" -m venv "$root/.venv"
+        show "$root/.venv/bin/python" -m pip install --quiet -e "$root"
+    fi
+fi
+
+cd "$here"
+show "$qcompile" compile model.onnx --target native --calib calibration.npz --labels label \
+    "${preprocess[@]}" -o "$out"
+show "$qcompile" validate "$out" --data test.npz --labels label --reference model.onnx \
+    "${preprocess[@]}"
+show "$qcompile" bench "$out" --against onnxruntime --reference model.onnx
