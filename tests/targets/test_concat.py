@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from qcompile.targets.kernels.concat import Concat
 from qcompile.targets.kernels.view import View
+from qcompile.targets.layout import Halo, Layout
 from tests.targets.buffers import LANES, image, run, stored
 from tests.targets.strategies import QUICK, SEEDS, T8, THOROUGH, shapes, views, zero_points
 
@@ -55,6 +56,16 @@ def test_concatenates(template: Concat, seed: int) -> None:
 @given(templates(), SEEDS)
 def test_concatenates_many(template: Concat, seed: int) -> None:
     check(template, seed)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_fills_the_halo(lanes: int) -> None:
+    parts = [View.of((2, c, 4, 3), Layout.spatial((2, c, 4, 3), 16)) for c in (20, 16)]
+    y = View.of((2, 36, 4, 3), Layout.spatial((2, 36, 4, 3), 16, Halo(1, 2, 0, 1)))
+    template = Concat(
+        inputs=tuple(parts), y=y, axis=1, dtype="int8", zero_point=-5, lanes=lanes
+    )
+    check(template, 0)
 
 
 def test_parts_must_fill_the_whole() -> None:

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qcompile.targets.kernels.lookup import Lookup
+from qcompile.targets.kernels.view import View
+from qcompile.targets.layout import Halo, Layout
 from tests.targets.buffers import LANES, image, run, stored
 from tests.targets.strategies import QUICK, SEEDS, T8, THOROUGH, shapes, views, zero_points
 
@@ -48,3 +50,12 @@ def test_looks_up(template: Lookup, seed: int) -> None:
 @given(templates(), SEEDS)
 def test_looks_up_many(template: Lookup, seed: int) -> None:
     check(template, seed)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_fills_the_halo(lanes: int) -> None:
+    shape = (2, 20, 4, 3)
+    x = View.of(shape, Layout.spatial(shape, 16))
+    y = View.of(shape, Layout.spatial(shape, 16, Halo(1, 2, 0, 1)))
+    template = Lookup(x=x, y=y, x_dtype="uint8", y_dtype="int8", zero_point=-5, lanes=lanes)
+    check(template, 0)
