@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return int(status)
     except CompileError as error:
-        print(f"qcompile: error: {error}", file=sys.stderr)
+        hint = "" if error.hint else f"\n  hint: see `qcompile {args.name_of_command} --help`"
+        print(f"qcompile: error: {error}{hint}", file=sys.stderr)
         return AT_FAULT
     except KeyboardInterrupt:
         print("qcompile: interrupted", file=sys.stderr)
@@ -52,7 +53,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     parser = Parser(prog="qcompile", description="Compile ONNX models to exact int8 kernels.")
     parser.add_argument("--version", action="version", version=f"qcompile {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="name_of_command", required=True
+    )
     for module in (cli_compile, cli_run, cli_show):
         module.add_commands(commands)
     return parser

@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from qcompile.artifact import graph_bytes
 from qcompile.errors import CompileError
+from qcompile.portable import portable
 from qcompile.reference import open_session
 from qcompile.sum_steps import with_sum_steps
 from qcompile.target import Arrays
@@ -67,7 +68,7 @@ class Peer:
     ) -> Mapping[str, Callable[[], Any]]:
         """Return what runs each model: the QDQ graph, and the float one where it is given."""
         self.version()
-        stepped = graph_bytes(with_sum_steps(qdq_graph))
+        stepped = graph_bytes(with_sum_steps(portable(qdq_graph)))
         runs = {INT8: self.open(stepped, threads, inputs)}
         if reference is not None:
             runs[FLOAT32] = self.open(reference, threads, inputs)

@@ -23,7 +23,7 @@ def log_likelihood(
         (1 - 2 * share - drop, samples - lost - won),
     )
     terms = [count * np.log(np.maximum(chance, 1e-300)) for chance, count in chances]
-    return np.sum(terms, axis=0)
+    return np.asarray(sum(terms))
 
 
 @pytest.mark.parametrize(

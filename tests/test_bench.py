@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def test_turns_rotate_and_every_candidate_runs_as_often() -> None:
     calls: list[str] = []
     clock = itertools.count()
     times = interleave(
-        {name: lambda name=name: calls.append(name) for name in "abc"},
+        {name: functools.partial(calls.append, name) for name in "abc"},
         12,
         lambda: float(next(clock)),
     )

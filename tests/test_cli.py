@@ -145,7 +145,10 @@ def test_validate_exits_1_at_a_difference_and_still_reports(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    install(monkeypatch, fake_target(OracleLowering(wrong={"r": lambda array: array ^ 1})))
+    install(
+        monkeypatch,
+        fake_target(OracleLowering(wrong={"r": lambda array: np.bitwise_xor(array, 1)})),
+    )
     argv = ["validate", str(qcm), "--data", str(data(tmp_path)), "--json"]
     assert cli.main(argv) == 1
     out, err = capsys.readouterr()

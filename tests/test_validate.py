@@ -73,7 +73,7 @@ def test_a_difference_beyond_the_oracle_samples_is_not_seen_and_said_so() -> Non
 
 
 def scaled(factor: float) -> Callable[[Array], Array]:
-    return lambda array: np.asarray(array * np.float32(factor))
+    return lambda array: np.multiply(array, factor, dtype=np.float32)
 
 
 ISLANDS = {
