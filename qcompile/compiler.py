@@ -126,6 +126,7 @@ def quantize_model(
     config = config or CompileConfig()
     with stages.stage("import"):
         model = load_model(source, shapes)
+        config.check_patterns(model.graph)
     return _quantize(model, target, config, calibration, preprocess, stages, after).graph
 
 
@@ -161,6 +162,7 @@ def compile_model(
     config = config or CompileConfig()
     with stages.stage("import"):
         model = load_model(source, shapes)
+        config.check_patterns(model.graph)
     quantized = _quantize(model, target, config, calibration, preprocess, stages, after)
     with stages.stage("fold"):
         integer_graph = run_passes(

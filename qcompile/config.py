@@ -118,6 +118,23 @@ class CompileConfig:
             where = f"{path}: {error.where}" if error.where else str(path)
             raise ConfigError(error.problem, where=where, hint=error.hint) from error
 
+    def check_patterns(self, graph: ir.Graph) -> None:
+        """Refuse a pattern that no node of the model matches: it would do nothing.
+
+        Raises:
+            ConfigError: Names the pattern and the nearest node.
+        """
+        nodes = list(ir.traversal.RecursiveGraphIterator(graph))
+        for pattern in self.nodes:
+            if not any(_matches(node, pattern) for node in nodes):
+                names = [node.name for node in nodes if node.name]
+                near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.0)
+                raise ConfigError(
+                    "no node has such a name",
+                    where=f'nodes."{pattern}"',
+                    hint=f"the nearest is {near[0]!r}" if near else "the model has no nodes",
+                )
+
     def override(self, node: ir.Node) -> Override:
         """Return what the config says of a node, all that matches merged."""
         merged = self.ops.get(node.op_type, Override())

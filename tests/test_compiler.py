@@ -142,3 +142,11 @@ def test_a_node_kept_float_by_the_config_is_listed_with_its_reason() -> None:
     (island,) = compiled.report["float_islands"]
     assert island["operators"] == ["Sigmoid"]
     assert island["reason"] == "the config keeps Sigmoid in float"
+
+
+def test_a_pattern_that_matches_no_node_is_refused_with_the_nearest_name() -> None:
+    config = CompileConfig.from_dict({"nodes": {"Conv_7": {"float": True}}})
+    with pytest.raises(CompileError, match="no node has such a name") as caught:
+        compile_model(net(RESIDUAL), "x86-vnni", config=config)
+    assert caught.value.where == 'nodes."Conv_7"'
+    assert caught.value.hint.startswith("the nearest is 'Conv_")
