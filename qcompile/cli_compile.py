@@ -39,13 +39,15 @@ def run_compile(args: argparse.Namespace) -> int:
     out = args.out or options.beside(args.model, ".qcm")
     check_writable(out)
     from qcompile.compiler import compile_model
+    from qcompile.reference import model_files
 
     model = compile_model(args.model, args.target, **_arguments(args))
     model.save(out)
     if args.json:
         print(json_text({"artifact": str(out), **model.report}))
     else:
-        print(describe(out, model.report, args.model.stat().st_size))
+        size = sum(path.stat().st_size for path in model_files(args.model))
+        print(describe(out, model.report, size))
     return 0
 
 
@@ -65,7 +67,7 @@ def run_quantize(args: argparse.Namespace) -> int:
     return 0
 
 
-def describe(out: Path, report: CompileReport, float_bytes: int) -> str:
+def describe(out: Path, report: CompileReport, model_bytes: int) -> str:
     """Return the report for people."""
     from qcompile.tables import bytes_text, count_text, percent, table
 
@@ -79,8 +81,8 @@ def describe(out: Path, report: CompileReport, float_bytes: int) -> str:
         ("MACs", f"{count_text(macs['total'])}: {percent(share)} integer"),
         (
             "size",
-            f"{bytes_text(size)}, the float file {bytes_text(float_bytes)} "
-            f"({size / max(float_bytes, 1):.2f} of it)",
+            f"{bytes_text(size)}, the model file {bytes_text(model_bytes)} "
+            f"({size / max(model_bytes, 1):.2f} of it)",
         ),
         ("seconds", steps),
     ]

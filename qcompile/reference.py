@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from qcompile.errors import CompileError
 from qcompile.target import Arrays
-
-if TYPE_CHECKING:
-    import onnx
 
 
 class FloatReference:
@@ -62,14 +59,40 @@ def fingerprint(source: Path | bytes) -> str:
     """Return the SHA-256 of a model file and of the external data that it names.
 
     Raises:
-        CompileError: The file, or a file it names, cannot be read.
+        CompileError: A file cannot be read, or the first is no ONNX model.
     """
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).hexdigest()
-    digest = hashlib.sha256(_read(source))
-    for location in _external_files(source):
-        digest.update(_read(source.parent / location))
+    digest = hashlib.sha256()
+    for data in (source,) if isinstance(source, bytes) else map(_read, model_files(source)):
+        digest.update(data)
     return digest.hexdigest()
+
+
+def model_files(path: Path) -> list[Path]:
+    """Return the files of a model: itself, and its external data by name.
+
+    Names that lead out of its folder are left out; onnxruntime and the importer refuse them.
+
+    Raises:
+        CompileError: It cannot be read, or is no ONNX model.
+    """
+    import onnx_ir as ir
+
+    _read(path)
+    try:
+        graph = ir.load(path).graph
+    except Exception as error:  # protobuf and onnx_ir have no common base class
+        raise CompileError(
+            "not an ONNX model, or damaged", where=str(path), hint="export the model again"
+        ) from error
+    folder = path.parent.resolve()
+    names = {
+        str(value.const_value.location)
+        for each in (graph, *graph.subgraphs())
+        for value in each.initializers.values()
+        if isinstance(value.const_value, ir.ExternalTensor)
+    }
+    inside = [name for name in names if (folder / name).resolve().is_relative_to(folder)]
+    return [path, *(path.parent / name for name in sorted(inside))]
 
 
 def _read(path: Path) -> bytes:
@@ -78,26 +101,4 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise CompileError("no such file", where=str(path), hint="check the path") from error
     except OSError as error:
-        raise CompileError(f"cannot read: {error.strerror}", where=str(path)) from error
-
-
-def _external_files(path: Path) -> list[str]:
-    """Return the external files a model names, those outside its folder left out."""
-    import onnx
-
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:  # protobuf has several errors, without a common base
-        raise CompileError(
-            "not an ONNX file, or damaged",
-            where=str(path),
-            hint="export the model again",
-        ) from error
-    folder = path.parent.resolve()
-    names = {_location(tensor) for tensor in model.graph.initializer} - {""}
-    return sorted(name for name in names if (folder / name).resolve().is_relative_to(folder))
-
-
-def _location(tensor: onnx.TensorProto) -> str:
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    return str(entries.get("location", ""))
+        raise CompileError(f"cannot be read: {error.strerror}", where=str(path)) from error
