@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import onnx
 from efficientnet_lite0 import efficientnet_lite0
 from packages import CACHE
 from pictures import cifar10, cifar_like, imagenet, imagenet_like
+from qcompile.errors import CompileError
 from qcompile.files import write_atomic
 from resnet8 import resnet8, resnet8_qdq
 
@@ -42,15 +44,30 @@ class BenchmarkModel:
     tests: Callable[[], Floats]
 
     def path(self, *, again: bool = False) -> Path:
-        """Return the ONNX file, made if it is not there yet, or again if asked."""
+        """Return the ONNX file, made if it is not there yet, or again if asked.
+
+        Raises:
+            CompileError: It cannot be fetched, or a package that reads it is missing.
+        """
         if self.stored is not None:
             return self.stored
-        assert self.assemble is not None, self.name
         path = CACHE / f"{self.name}.onnx"
         if again or not path.is_file():
             CACHE.mkdir(exist_ok=True)
-            write_atomic(path, self.assemble().SerializeToString(deterministic=True))
+            write_atomic(path, self._assembled())
         return path
+
+    def _assembled(self) -> bytes:
+        assert self.assemble is not None, self.name
+        try:
+            model = self.assemble()
+        except ModuleNotFoundError as error:
+            raise CompileError(
+                f"{error.name} is not installed",
+                where=self.name,
+                hint="pip install 'qcompile[bench]'",
+            ) from error
+        return bytes(model.SerializeToString(deterministic=True))
 
     def calibration_samples(self) -> list[Sample] | None:
         """Return the calibration inputs as samples, None for a quantized model."""
@@ -106,6 +123,20 @@ MODELS: Mapping[str, BenchmarkModel] = {
 """By name; a new benchmark is a new row."""
 
 
-def choose(names: list[str]) -> list[BenchmarkModel]:
-    """Return the models of these names, all where there are none."""
-    return [MODELS[name] for name in names or MODELS]
+def named(name: str) -> BenchmarkModel:
+    """Return the model of that name, for argparse."""
+    if name not in MODELS:
+        raise argparse.ArgumentTypeError(f"unknown {name!r}; there are: {', '.join(MODELS)}")
+    return MODELS[name]
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Let a script take models by name; all where none is given."""
+    parser.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        type=named,
+        default=list(MODELS.values()),
+        help=", ".join(MODELS),
+    )
