@@ -18,11 +18,11 @@ import numpy.typing as npt
 import qcompile
 from models import MODELS, Floats, fashion_mnist, samples
 from pictures import cifar10, imagenet
-from qcompile.validation.accuracy import accuracy
 from qcompile.calibration.calibrators import CALIBRATORS
 from qcompile.config import CompileConfig, Override
-from qcompile.validation.deviation import Deviation
 from qcompile.model import CompiledModel
+from qcompile.validation.accuracy import accuracy
+from qcompile.validation.deviation import Deviation
 from qcompile.validation.reference import open_session
 from tables import Row, markdown
 
@@ -31,16 +31,14 @@ NOISE = 500
 """Inputs of noise, of each kind."""
 SEED = 0
 
-Answers = npt.NDArray[np.generic]
+Answers = npt.NDArray[np.float32]
 
 
 def fmnist() -> list[Row]:
     """Return the accuracy on 2 000 labelled pictures, with its interval."""
     inputs, labels = fashion_mnist("test")
-    ours, theirs = (
-        answers(compiled("fmnist_resnet"), inputs),
-        reference("fmnist_resnet", inputs),
-    )
+    ours = answers(compiled("fmnist_resnet"), inputs)
+    theirs = reference("fmnist_resnet", inputs)
     figures = accuracy(labels, ours.argmax(1), theirs.argmax(1))
     assert figures["ci95"] is not None
     low, high = figures["ci95"]
@@ -71,7 +69,7 @@ def resnet8() -> list[Row]:
         "noise, normal": random.normal(0, 0.5, around.shape).astype(np.float32),
     }
     model = compiled("resnet8_qdq")
-    rows = []
+    rows: list[Row] = []
     for kind, inputs in kinds.items():
         ours, theirs = answers(model, inputs), reference("resnet8_qdq", inputs)
         same = ours.argmax(1) == theirs.argmax(1)
@@ -90,7 +88,9 @@ def resnet8() -> list[Row]:
 
 def efficientnet() -> list[Row]:
     """Return the figures of every calibrator, then of weights per tensor."""
-    configs = {f"{name}, weights per channel": _calibrated(name) for name in CALIBRATORS}
+    configs = {
+        f"{name}, weights per channel": CompileConfig(calibrator=name) for name in CALIBRATORS
+    }
     per_tensor = Override(per_channel=False)
     configs["mse, weights per tensor"] = CompileConfig(
         ops={"Conv": per_tensor, "Gemm": per_tensor}
@@ -103,10 +103,6 @@ def efficientnet() -> list[Row]:
         rows.append({"scheme": name, **_top1(ours, theirs, labels)})
         print(f"efficientnet: {name}: done", file=sys.stderr)
     return rows
-
-
-def _calibrated(name: str) -> CompileConfig:
-    return CompileConfig(calibrator=name)
 
 
 def _top1(ours: Answers, theirs: Answers, labels: npt.NDArray[np.int64]) -> Row:
@@ -128,13 +124,17 @@ def compiled(name: str, config: CompileConfig | None = None) -> CompiledModel:
 def answers(model: CompiledModel, inputs: Floats) -> Answers:
     """Return the compiled model's first output for each input."""
     name = model.output_names[0]
-    return np.concatenate([model.run(sample)[name] for sample in samples(inputs)])
+    return np.concatenate(
+        [model.run(sample)[name] for sample in samples(inputs)], dtype=np.float32
+    )
 
 
 def reference(name: str, inputs: Floats) -> Answers:
     """Return onnxruntime's first output for each input."""
     session = open_session(MODELS[name].path(), where=name)
-    return np.concatenate([session.run(None, sample)[0] for sample in samples(inputs)])
+    return np.concatenate(
+        [session.run(None, sample)[0] for sample in samples(inputs)], dtype=np.float32
+    )
 
 
 def sqnr(expected: Answers, got: Answers) -> float:
