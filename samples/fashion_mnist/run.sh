@@ -6,7 +6,6 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 preprocess=(--scale 0.00392156862745098 --mean 0.286 --std 0.353)
-out=$here/model.qcm
 
 show() {
     printf '\n$ %s\n' "$*"
@@ -19,24 +18,24 @@ if ! command -v g++ >/dev/null; then
 fi
 
 if command -v qcompile >/dev/null; then
-    qcompile=qcompile
     echo "using $(command -v qcompile)"
 else
-    qcompile=$root/.venv/bin/qcompile
-    if [[ ! -x $qcompile ]]; then
+    env=$root/.venv
+    if [[ ! -x $env/bin/qcompile ]]; then
         python=${PYTHON:-python3}
         if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
             echo "Python 3.11 or newer is needed, $python is not: set PYTHON" >&2
             exit 1
         fi
-        show "$python" -m venv "$root/.venv"
-        show "$root/.venv/bin/python" -m pip install --quiet -e "$root"
+        show "$python" -m venv "$env"
+        show "$env/bin/python" -m pip install --quiet -e "$root"
     fi
+    PATH=$env/bin:$PATH
 fi
 
 cd "$here"
-show "$qcompile" compile model.onnx --target native --calib calibration.npz --labels label \
-    "${preprocess[@]}" -o "$out"
-show "$qcompile" validate "$out" --data test.npz --labels label --reference model.onnx \
+show qcompile compile model.onnx --target native --calib calibration.npz --labels label \
+    -o model.qcm "${preprocess[@]}"
+show qcompile validate model.qcm --data test.npz --labels label --reference model.onnx \
     "${preprocess[@]}"
-show "$qcompile" bench "$out" --against onnxruntime --reference model.onnx
+show qcompile bench model.qcm --against onnxruntime --reference model.onnx
