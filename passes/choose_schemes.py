@@ -9,18 +9,24 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompile.calibrators import CALIBRATORS, Observation
+from qcompile.calibration.calibrators import CALIBRATORS, Observation
 from qcompile.config import CompileConfig
 from qcompile.errors import CompileError, ConfigError
+from qcompile.graphs.qdq import real_constant
 from qcompile.ops import FLOAT_REASON
-from qcompile.placement import Placement, output_axis, place
-from qcompile.qdq import real_constant
 from qcompile.quant import QParams, QuantSpec
 from qcompile.regions import WEIGHTED_OPS, Region
-from qcompile.scale_groups import ConstantInput, ScaleGroup, Tensor, overrides, scale_groups
-from qcompile.schemes import Schemes
+from qcompile.schemes.claims import Schemes
+from qcompile.schemes.placement import Placement, output_axis, place
+from qcompile.schemes.scale_groups import (
+    ConstantInput,
+    ScaleGroup,
+    Tensor,
+    overrides,
+    scale_groups,
+)
+from qcompile.schemes.weight_scheme import bias_scale, weight_qparams
 from qcompile.target import Target
-from qcompile.weight_scheme import bias_scale, weight_qparams
 
 
 def observed_values(graph: ir.Graph, target: Target, config: CompileConfig) -> list[str]:

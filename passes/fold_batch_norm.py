@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompile.graphs.rewriting import Names, new_type, take_over
 from qcompile.regions import constant, sole_user
-from qcompile.rewriting import Names, take_over
 
 FOLDABLE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
@@ -163,7 +163,7 @@ def depthwise(node: ir.Node, affine: Affine, names: Names) -> ir.Node:
         name=f"{stem}_conv",
         like=node.outputs[0],
     )
-    conv.outputs[0].type = node.outputs[0].type
+    conv.outputs[0].type = new_type(node.outputs[0])
     graph.insert_before(node, conv)
     return conv
 

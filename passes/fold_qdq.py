@@ -7,13 +7,13 @@ import dataclasses
 import onnx_ir as ir
 
 from qcompile.config import CompileConfig
-from qcompile.fold_rules import RULES
-from qcompile.folding import Folding, UnfoldableError
-from qcompile.grids import describe_activations
+from qcompile.folding.folding import Folding, UnfoldableError
+from qcompile.folding.rules import RULES
+from qcompile.graphs.grids import describe_activations
+from qcompile.graphs.qdq import BYTES, accepts, activation, node_grid
+from qcompile.graphs.rewriting import Names, remove_unread, take_over, take_over_all
 from qcompile.ops import DOMAIN, FLOAT_REASON, QLUT, VERSION
-from qcompile.qdq import BYTES, accepts, activation, node_grid
 from qcompile.regions import ARITHMETIC_OPS, MOVE_OPS, Region, constant, find_regions
-from qcompile.rewriting import Names, remove_unread, take_over, take_over_all
 from qcompile.target import Target
 from qcompile.unary import requantize_table
 

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 
+from qcompile.graphs.qdq import BYTES, along, qdq_parameters, real_constant
+from qcompile.graphs.rewriting import Names, take_over
 from qcompile.numerics import quantize
-from qcompile.qdq import BYTES, along, qdq_parameters, real_constant
 from qcompile.regions import constant
-from qcompile.rewriting import Names, take_over
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 
+from qcompile.graphs.rewriting import Names, new_type, remove_unread
 from qcompile.regions import constant, is_constant, sole_user
-from qcompile.rewriting import Names, remove_unread
 
 DEFAULTS = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
 
@@ -169,7 +169,7 @@ def transpose_integers(gemm: ir.Node, names: Names) -> bool:
         like=weight,
     )
     turned.outputs[0].shape = ir.Shape(plain.shape)
-    turned.outputs[0].type = weight.type
+    turned.outputs[0].type = new_type(weight)
     graph.insert_before(gemm, turned)
     gemm.attributes.pop("transB", None)
     gemm.replace_input_with(1, turned.outputs[0])

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompile.placement import output_axis
+from qcompile.graphs.rewriting import Names
 from qcompile.quant import QParams
 from qcompile.regions import constant
-from qcompile.rewriting import Names
-from qcompile.schemes import QPARAMS
-from qcompile.weight_scheme import bias_scale, bias_steps
+from qcompile.schemes.claims import QPARAMS
+from qcompile.schemes.placement import output_axis
+from qcompile.schemes.weight_scheme import bias_scale, bias_steps
 
 
 @dataclasses.dataclass(frozen=True)

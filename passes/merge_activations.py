@@ -8,8 +8,8 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from qcompile.graphs.rewriting import Names, remove_unread
 from qcompile.regions import constant, sole_user
-from qcompile.rewriting import Names, remove_unread
 
 LARGEST = float(np.finfo(np.float32).max)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from qcompile.graphs.rewriting import new_type
 from qcompile.regions import constant, sole_user
 from qcompile.unary import UNARY_OPS
 
@@ -131,7 +132,7 @@ def _transpose_after(graph: ir.Graph, user: ir.Node, perm: Sequence[int]) -> Non
     output = user.outputs[0]
     after = ir.node("Transpose", [output], {"perm": list(perm)})
     moved = after.outputs[0]
-    moved.shape, moved.type = output.shape, output.type
+    moved.shape, moved.type = output.shape, new_type(output)
     if output.is_graph_output():
         moved.name, output.name = output.name, f"{output.name}_untransposed"
         for index, value in enumerate(graph.outputs):

@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompile.config import CompileConfig
+from qcompile.graphs.qdq import Grid, accepts, activation, node_grid, real_constant
+from qcompile.graphs.rewriting import Names, take_over, take_over_all
 from qcompile.numerics import dequantize, quantize
-from qcompile.qdq import Grid, accepts, activation, node_grid, real_constant
 from qcompile.regions import MOVE_OPS, constant, data_inputs, is_constant
-from qcompile.rewriting import Names, take_over, take_over_all
 from qcompile.target import Target
 
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompile.config import CompileConfig
-from qcompile.qdq import BYTES, Grid, accepts, activation, node_grid
+from qcompile.graphs.qdq import BYTES, Grid, accepts, activation, node_grid
+from qcompile.graphs.rewriting import Names
 from qcompile.regions import MOVE_OPS, constant, data_inputs, find_regions
-from qcompile.rewriting import Names
 from qcompile.target import OpSupport, Target
 
 Rows = dict[ir.Value, list[OpSupport]]

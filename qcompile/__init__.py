@@ -6,8 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qcompile.artifact.loader import load
     from qcompile.compiler import compile_model as compile
-    from qcompile.loader import load
     from qcompile.model import CompiledModel
 
 __version__ = "0.1.0"
@@ -16,7 +16,7 @@ __all__ = ["CompiledModel", "__version__", "compile", "load"]
 
 _LAZY = {
     "compile": ("qcompile.compiler", "compile_model"),
-    "load": ("qcompile.loader", "load"),
+    "load": ("qcompile.artifact.loader", "load"),
     "CompiledModel": ("qcompile.model", "CompiledModel"),
 }
 _PACKAGES = ("passes", "targets")

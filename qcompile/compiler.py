@@ -14,12 +14,12 @@ from onnx_ir.passes import PassBase, PassResult, common
 
 from qcompile import oracle
 from qcompile.artifact import Golden, graph_bytes
-from qcompile.calibration import calibrate
+from qcompile.artifact.manifest import make_manifest
+from qcompile.calibration.calibrate import calibrate
 from qcompile.config import CompileConfig
-from qcompile.data import Data, Dataset, Preprocess, input_specs, load_data
+from qcompile.data.dataset import Data, Dataset, Preprocess, input_specs, load_data
 from qcompile.errors import CompileError
-from qcompile.importer import load_model
-from qcompile.manifest import make_manifest
+from qcompile.importer.load_model import load_model
 from qcompile.model import CompiledModel
 from qcompile.passes.cancel_qdq import CancelQdq
 from qcompile.passes.choose_schemes import ChooseSchemes, observed_values
@@ -36,10 +36,10 @@ from qcompile.passes.propagate_qdq import PropagateQdq
 from qcompile.passes.remove_identities import RemoveIdentities
 from qcompile.passes.resolve_auto_pad import ResolveAutoPad
 from qcompile.passes.retarget_activations import RetargetActivations
-from qcompile.reference import fingerprint
 from qcompile.stages import Stages
 from qcompile.target import Target
 from qcompile.targets import find_target
+from qcompile.validation.reference import fingerprint
 
 AfterPass = Callable[[PassBase, PassResult], None]
 Source = Path | str | onnx.ModelProto | ir.Model

@@ -13,7 +13,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from qcompile.calibrators import CALIBRATORS
+from qcompile.calibration.calibrators import CALIBRATORS
 from qcompile.errors import ConfigError
 
 RECIPES = ("auto", "static-int8")

@@ -15,17 +15,17 @@ import onnx_ir as ir
 
 from qcompile import artifact
 from qcompile.artifact import Artifact, Golden
-from qcompile.manifest import Manifest
+from qcompile.artifact.manifest import Manifest
+from qcompile.data.run_inputs import check_inputs
 from qcompile.report import CompileReport, compile_report
-from qcompile.run_inputs import check_inputs
 from qcompile.target import Arrays, Runner, Target
 from qcompile.threads import settle
 
 if TYPE_CHECKING:
-    from qcompile.bench import BenchReport
-    from qcompile.data import Data
-    from qcompile.preprocess import Preprocess
-    from qcompile.validate import Validation
+    from qcompile.benchmark.bench import BenchReport
+    from qcompile.data.dataset import Data
+    from qcompile.data.preprocess import Preprocess
+    from qcompile.validation.validate import Validation
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,9 +101,9 @@ class CompiledModel:
             preprocess: What turns stored numbers into what the model wants.
             oracle_samples: How many samples the oracle runs; 32 unless told.
         """
-        from qcompile.data import input_specs, load_data
-        from qcompile.reference import FloatReference
-        from qcompile.validate import ORACLE_SAMPLES, validate
+        from qcompile.data.dataset import input_specs, load_data
+        from qcompile.validation.reference import FloatReference
+        from qcompile.validation.validate import ORACLE_SAMPLES, validate
 
         float_model = FloatReference(Path(reference)) if reference is not None else None
         inputs = input_specs(self.integer_graph)
@@ -119,8 +119,8 @@ class CompiledModel:
         runs: int | None = None,
         reference: Path | str | None = None,
     ) -> BenchReport:
-        """Measure the latency, in turn with peers; see `qcompile.bench`."""
-        from qcompile.bench import RUNS, bench
+        """Measure the latency, in turn with peers; see `qcompile.benchmark.bench`."""
+        from qcompile.benchmark.bench import RUNS, bench
 
         path = Path(reference) if reference is not None else None
         return bench(self, threads=threads, against=against, runs=runs or RUNS, reference=path)

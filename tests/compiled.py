@@ -13,11 +13,11 @@ import onnx_ir as ir
 
 from qcompile import ops, oracle
 from qcompile.artifact import Golden, sha256
-from qcompile.manifest import make_manifest
+from qcompile.artifact.manifest import make_manifest
 from qcompile.model import CompiledModel
 from qcompile.quant import U8
-from qcompile.reference import fingerprint
 from qcompile.target import Arrays, Built, KernelInfo, OpSupport, Runner, Target
+from qcompile.validation.reference import fingerprint
 from tests.graphs import graph
 
 Array = npt.NDArray[np.generic]

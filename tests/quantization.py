@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from qcompile.calibrators import Observation
+from qcompile.calibration.calibrators import Observation
 from qcompile.config import CompileConfig
 from qcompile.passes.choose_schemes import ChooseSchemes, observed_values
 from qcompile.quant import S8_PER_CHANNEL, U8, QuantSpec

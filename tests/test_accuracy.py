@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qcompile.accuracy import Z95, accuracy, paired_interval
+from qcompile.validation.accuracy import Z95, accuracy, paired_interval
 
 
 def log_likelihood(

@@ -15,10 +15,10 @@ ALLOWED = {
     "targets": {"qcompile", "targets"},
 }
 COMPOSERS = {
-    "qcompile/cli_compile.py",
-    "qcompile/cli_show.py",
+    "qcompile/cli/compile.py",
+    "qcompile/cli/show.py",
     "qcompile/compiler.py",
-    "qcompile/loader.py",
+    "qcompile/artifact/loader.py",
 }
 """The only files of qcompile/ that may import passes and targets."""
 

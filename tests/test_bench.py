@@ -12,12 +12,13 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from qcompile import peers, threads
+from qcompile import threads
 from qcompile.artifact import graph_bytes
-from qcompile.bench import TURN, interleave, latency, peer_result
+from qcompile.benchmark import peers
+from qcompile.benchmark.bench import TURN, interleave, latency, peer_result
+from qcompile.benchmark.peers import FLOAT32, INT8, Peer
 from qcompile.errors import CompileError
-from qcompile.peers import FLOAT32, INT8, Peer
-from qcompile.sum_steps import with_sum_steps
+from qcompile.graphs.sum_steps import with_sum_steps
 from qcompile.threads import VARIABLE
 from tests.compiled import compiled, float_model
 from tests.graphs import assert_graph, graph

@@ -10,8 +10,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 import pytest
 
-from qcompile.calibration import calibrate
-from qcompile.data import Dataset, input_specs, load_data
+from qcompile.calibration.calibrate import calibrate
+from qcompile.data.dataset import Dataset, input_specs, load_data
 from qcompile.errors import CompileError
 from qcompile.passes.insert_observers import InsertObservers
 from qcompile.target import Arrays

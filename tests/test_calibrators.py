@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qcompile.calibrators import CALIBRATORS, Observation, Percentile
+from qcompile.calibration.calibrators import CALIBRATORS, Observation, Percentile
 from qcompile.quant import S8, S8_AFFINE, U8, QParams, QuantSpec
 
 SPECS = {"u8": U8, "s8": S8, "s8-affine": S8_AFFINE}

@@ -14,8 +14,9 @@ import onnx_ir as ir
 import pytest
 
 import qcompile.targets
-from qcompile import cli, cli_compile, threads
-from qcompile.after_pass import after_pass
+from qcompile import cli, threads
+from qcompile.cli import compile as cli_compile
+from qcompile.cli.after_pass import after_pass
 from qcompile.errors import CompileError
 from qcompile.passes.cancel_qdq import CancelQdq
 from qcompile.report import compile_report
@@ -237,7 +238,7 @@ def test_interrupt_is_one_line_and_130(
 
 
 def test_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m qcompile.cli inspect {float_model(tmp_path)} --json | true"
+    command = f"{sys.executable} -m qcompile inspect {float_model(tmp_path)} --json | true"
     result = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, check=False
     )
@@ -303,7 +304,7 @@ def test_macs() -> None:
 
 
 def test_python_face() -> None:
-    assert qcompile.load.__module__ == "qcompile.loader"
+    assert qcompile.load.__module__ == "qcompile.artifact.loader"
     assert qcompile.CompiledModel.__module__ == "qcompile.model"
     assert qcompile.passes.__name__ == "qcompile.passes"
     assert qcompile.targets.__name__ == "qcompile.targets"

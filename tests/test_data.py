@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from qcompile.data import Data, Dataset, InputSpec, Preprocess, load_data
+from qcompile.data.dataset import Data, Dataset, InputSpec, Preprocess, load_data
 from qcompile.errors import CompileError
 
 F32, I64 = np.dtype(np.float32), np.dtype(np.int64)

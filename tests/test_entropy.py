@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from qcompile.entropy import divergence, entropy_range
-from qcompile.histogram import Histogram
+from qcompile.calibration.entropy import divergence, entropy_range
+from qcompile.calibration.histogram import Histogram
 from qcompile.quant import S8, U8
 
 

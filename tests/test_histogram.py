@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from qcompile.histogram import RELATIVE_WIDTH, Histogram
+from qcompile.calibration.histogram import RELATIVE_WIDTH, Histogram
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 tensors = arrays(np.float32, array_shapes(max_dims=2, max_side=40), elements=finite)

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from qcompile.errors import CompileError
-from qcompile.importer import load_model
+from qcompile.importer.load_model import load_model
 from tests.graphs import assert_graph, outline
 
 

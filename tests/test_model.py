@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import qcompile
+from qcompile.cli.tables import bytes_text, count_text, percent, table
 from qcompile.errors import CompileError
-from qcompile.tables import bytes_text, count_text, percent, table
 from tests.compiled import TAIL_ISLAND, compiled, fake_target
 
 X = np.array([[1.2, -1, 2, 0.5]], np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qcompile.config import CompileConfig, Override
-from qcompile.placement import BETWEEN_FLOATS, TAIL, place
+from qcompile.schemes.placement import BETWEEN_FLOATS, TAIL, place
 from tests.graphs import graph
 from tests.quantization import set_constants, target, typed
 
@@ -151,7 +151,7 @@ def test_numbers_that_no_scale_holds_stay_float() -> None:
     model = set_constants(
         graph("""g (float[1,2] x, float[2,2] w, float[2] m) => (float[1,2] y, float[1,2] z)
         { y = MatMul(x, w)  z = Add(x, m) }"""),
-        {"w": [[1, np.nan], [3, 4]], "m": [0, -np.inf]},
+        {"w": [[1.0, np.nan], [3.0, 4.0]], "m": [0.0, -np.inf]},
     )
     reasons = place(model.graph, TARGET, CompileConfig()).float_reasons
     assert list(reasons.values()) == [

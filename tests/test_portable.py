@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from qcompile.artifact import graph_bytes
-from qcompile.portable import portable
+from qcompile.graphs.portable import portable
 from tests.graphs import graph
 
 POOL = """g (float[1,4,4,4] x) => (float[1,4,3,3] y) <float s = {{0.5}}, {dtype} z = {{{z}}}>

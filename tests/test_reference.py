@@ -10,7 +10,7 @@ import pytest
 
 from qcompile.artifact import sha256
 from qcompile.errors import CompileError
-from qcompile.reference import FloatReference, fingerprint, model_files
+from qcompile.validation.reference import FloatReference, fingerprint, model_files
 from tests.compiled import float_model
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qcompile.histogram import RELATIVE_WIDTH, Histogram
+from qcompile.calibration.histogram import RELATIVE_WIDTH, Histogram
+from qcompile.calibration.squared_error import expected_squared_error, least_squares_range
 from qcompile.quant import S8, S8_AFFINE, U8, QParams, QuantSpec
-from qcompile.squared_error import expected_squared_error, least_squares_range
 
 SPECS = (U8, S8, S8_AFFINE)
 SIZE = 1 << 14

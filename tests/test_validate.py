@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from qcompile.deviation import Deviation
 from qcompile.errors import CompileError
-from qcompile.first_difference import float_bound
 from qcompile.report import json_text
+from qcompile.validation.deviation import Deviation
+from qcompile.validation.first_difference import float_bound
 from tests.compiled import INNER_ISLAND, TAIL_ISLAND, OracleLowering, compiled, float_model
 from tests.graphs import graph
 

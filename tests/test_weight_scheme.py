@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as nps
 
 from qcompile.numerics import INT32_MAX, INT32_MIN, accumulator_bounds
 from qcompile.quant import MIN_SCALE, S8, S8_AFFINE, S8_PER_CHANNEL, U8, QParams, QuantSpec
-from qcompile.weight_scheme import bias_scale, bias_steps, weight_qparams
+from qcompile.schemes.weight_scheme import bias_scale, bias_steps, weight_qparams
 
 Array = npt.NDArray[np.float32]
 

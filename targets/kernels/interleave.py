@@ -38,8 +38,8 @@ def interleave(rows: Sequence[Expr], lanes: int) -> list[Expr]:
     for half in range(2):
         top = _unpack(first, second, half, "uint8", size)
         bottom = _unpack(third, fourth, half, "uint8", size)
-        words = [tir.reinterpret(f"int16x{size // 2}", pair) for pair in (top, bottom)]
-        operands += [_unpack(*words, quarter, "int16", size // 2) for quarter in range(2)]
+        low, high = (tir.reinterpret(f"int16x{size // 2}", pair) for pair in (top, bottom))
+        operands += [_unpack(low, high, quarter, "int16", size // 2) for quarter in range(2)]
     return [tir.reinterpret(f"int8x{size}", operand) for operand in operands]
 
 

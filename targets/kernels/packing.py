@@ -37,7 +37,7 @@ def fold_zero_point(
     """
     sums = weight.reshape(len(weight), -1).sum(axis=1, dtype=np.int64)
     folded = bias.astype(np.int64) - x_zero_point * sums
-    return folded.astype(np.uint32).view(np.int32)
+    return np.asarray(folded.astype(np.uint32).view(np.int32), np.int32)
 
 
 def padded(values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from qcompile.qdq import real_constant
+from qcompile.graphs.qdq import real_constant
 from qcompile.targets.emitter import Emitter, zero_point_of
 from qcompile.targets.kernels.dequantize import Dequantize
 from qcompile.targets.kernels.quantize import Quantize

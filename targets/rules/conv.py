@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from qcompile.targets.kernels.depthwise_conv import DepthwiseConv
 
 from qcompile import ops
 from qcompile.targets.emitter import Array, Buffer, Emitter
 from qcompile.targets.kernels.dense_conv import DenseConv
+from qcompile.targets.kernels.depthwise_conv import DepthwiseConv
 from qcompile.targets.layout import Layout
 from qcompile.targets.plan import static_shape
 from qcompile.targets.rules.operands import (

@@ -8,13 +8,13 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from qcompile.calibrators import Observation
+from qcompile.calibration.calibrators import Observation
 from qcompile.config import CompileConfig, Override
 from qcompile.errors import CompileError, ConfigError
 from qcompile.ops import FLOAT_REASON
 from qcompile.passes.choose_schemes import ChooseSchemes, observed_values
-from qcompile.placement import TAIL
 from qcompile.quant import S8, S8_AFFINE, S8_PER_CHANNEL, U8, QParams
+from qcompile.schemes.placement import TAIL
 from qcompile.target import OpSupport, Target
 from tests.graphs import graph, outline
 from tests.quantization import choose, set_constants, target, typed

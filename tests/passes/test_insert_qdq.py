@@ -7,9 +7,9 @@ import onnx_ir as ir
 import pytest
 
 from qcompile.passes.insert_qdq import InsertQdq
-from qcompile.placement import output_axis
 from qcompile.quant import S8, S8_PER_CHANNEL, U8, QParams
 from qcompile.regions import constant
+from qcompile.schemes.placement import output_axis
 from tests.graphs import assert_graph, graph
 from tests.quantization import F32, choose, run, set_constants
 

@@ -11,11 +11,11 @@ import pytest
 
 from qcompile import oracle
 from qcompile.compiler import compile_model
-from qcompile.first_difference import first_difference
 from qcompile.report import is_float
 from qcompile.target import Runner, Target
 from qcompile.targets import TARGETS
 from qcompile.targets.lowering import TvmLowering
+from qcompile.validation.first_difference import first_difference
 from tests.nets import NETS, net, samples
 
 

@@ -1,0 +1,221 @@
+"""The .qcm file: a zip of library, graphs, golden run and a manifest that seals them by hash.
+
+    manifest.json   see `qcompile.artifact.manifest`; holds the sha256 of every other entry
+    library.so      what the target runs
+    graph.onnx      the integer graph
+    qdq.onnx        the QDQ graph, which any ONNX runtime runs; it shares graph.onnx's weights
+    golden.npz      inputs and outputs of one run ("input:NAME", "output:NAME")
+
+The zip's comment holds the sha256 of the manifest, so no entry can change unnoticed. Times in
+the zip are fixed: the same contents give the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import NoReturn, cast
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from qcompile.artifact.manifest import FORMAT, Manifest
+from qcompile.artifact.shared_weights import with_shared, without_shared
+from qcompile.data.npz import npz_bytes
+from qcompile.errors import CompileError
+from qcompile.files import write_atomic
+from qcompile.target import Arrays
+
+MANIFEST, LIBRARY, GRAPH, QDQ, GOLDEN = ENTRIES = (
+    "manifest.json",
+    "library.so",
+    "graph.onnx",
+    "qdq.onnx",
+    "golden.npz",
+)
+SEAL = "qcompile artifact, manifest sha256 "
+SHA256_DIGITS = 64
+RECOMPILE = "compile the model again"
+
+
+@dataclasses.dataclass(frozen=True)
+class Golden:
+    """One run of the artifact on the machine that compiled it."""
+
+    inputs: Arrays
+    outputs: Arrays
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """What a .qcm file holds."""
+
+    manifest: Manifest
+    library: bytes
+    integer_graph: ir.Model
+    qdq_graph: ir.Model
+    golden: Golden
+
+
+def pack(artifact: Artifact) -> bytes:
+    """Return the bytes of the .qcm file; the artifact's `entries` hashes are made here."""
+    graph = graph_bytes(artifact.integer_graph)
+    contents = {
+        LIBRARY: artifact.library,
+        GRAPH: graph,
+        QDQ: without_shared(ir.to_proto(artifact.qdq_graph), graph, GRAPH),
+        GOLDEN: _golden_bytes(artifact.golden),
+    }
+    hashes = {name: sha256(data) for name, data in contents.items()}
+    manifest = json.dumps({**artifact.manifest, "entries": hashes}, indent=1, sort_keys=True)
+    contents = {MANIFEST: manifest.encode(), **contents}
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in contents.items():
+            info = zipfile.ZipInfo(name)  # its time is 1980-01-01, always
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
+        archive.comment = (SEAL + sha256(contents[MANIFEST])).encode()
+    return stream.getvalue()
+
+
+def save(artifact: Artifact, path: Path) -> int:
+    """Write the .qcm file atomically and return its size.
+
+    Raises:
+        CompileError: The path cannot be written.
+    """
+    data = pack(artifact)
+    write_atomic(path, data)
+    return len(data)
+
+
+def load(path: Path) -> Artifact:
+    """Read a .qcm file; every hash is checked before anything in it is used.
+
+    Raises:
+        CompileError: It is missing, truncated, tampered with, or not an artifact.
+    """
+    contents = _read_sealed(path)
+    manifest = _checked_manifest(path, contents)
+    for name in (LIBRARY, GRAPH, QDQ, GOLDEN):
+        if manifest["entries"].get(name) != sha256(contents[name]):
+            _refuse(path, f"{name} is not what was packed (its sha256 differs)")
+    with np.load(io.BytesIO(contents[GOLDEN]), allow_pickle=False) as golden:
+        arrays = {name: golden[name] for name in golden.files}
+    return Artifact(
+        manifest=manifest,
+        library=contents[LIBRARY],
+        integer_graph=ir.from_proto(onnx.load_model_from_string(contents[GRAPH])),
+        qdq_graph=ir.from_proto(with_shared(contents[QDQ], contents[GRAPH])),
+        golden=Golden(_with_prefix(arrays, "input:"), _with_prefix(arrays, "output:")),
+    )
+
+
+def check_host(
+    manifest: Manifest, *, where: str, arch: str, features: Collection[str]
+) -> None:
+    """Refuse an artifact whose code this machine cannot run.
+
+    Args:
+        manifest: Of the artifact.
+        where: The artifact's path, for the message.
+        arch: This machine's architecture.
+        features: This machine's instruction-set flags.
+
+    Raises:
+        CompileError: Another architecture, or missing instructions; says which.
+    """
+    hint = "compile for this machine: --target native"
+    target = manifest["target"]
+    if manifest["arch"] != arch:
+        raise CompileError(
+            f"compiled for {target} ({manifest['arch']}), this machine is {arch}",
+            where=where,
+            hint=hint,
+        )
+    missing = [name for name in manifest["features"] if name not in features]
+    if missing:
+        raise CompileError(
+            f"compiled for {target}, this CPU lacks {', '.join(missing)}",
+            where=where,
+            hint=hint,
+        )
+
+
+def graph_bytes(model: ir.Model) -> bytes:
+    """Return the ONNX file of a graph; the same graph gives the same bytes."""
+    data: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    return data
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read_sealed(path: Path) -> dict[str, bytes]:
+    if not path.is_file():
+        raise CompileError("no such file", where=str(path), hint="check the path")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sorted(archive.namelist()) != sorted(ENTRIES):
+                _refuse(path, "not a qcompile artifact: its entries are others")
+            contents = {name: archive.read(name) for name in ENTRIES}
+            seal = archive.comment
+    except OSError as error:
+        raise CompileError(f"cannot read: {error.strerror}", where=str(path)) from error
+    except zipfile.BadZipFile as error:
+        raise _refusal(path, f"not an artifact, or truncated or damaged: {error}") from error
+    except (zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise _refusal(path, f"damaged: {error}") from error
+    if not seal.startswith(SEAL.encode()) or len(seal) != len(SEAL) + SHA256_DIGITS:
+        _refuse(path, "not an artifact, or truncated or damaged: it has no whole seal")
+    if seal != (SEAL + sha256(contents[MANIFEST])).encode():
+        _refuse(path, "manifest.json is not what was packed (its sha256 differs)")
+    return contents
+
+
+def _checked_manifest(path: Path, contents: dict[str, bytes]) -> Manifest:
+    try:
+        manifest = json.loads(contents[MANIFEST])
+    except ValueError as error:
+        raise _refusal(path, f"manifest.json is not JSON: {error}") from error
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != FORMAT:
+        _refuse(path, f"artifact format {found}, this qcompile reads format {FORMAT}")
+    lacking = sorted(Manifest.__required_keys__ - manifest.keys())
+    if not lacking and not isinstance(manifest["entries"], dict):
+        lacking = ["a table of entries"]
+    if lacking:
+        _refuse(path, f"manifest.json lacks {', '.join(lacking)}")
+    return cast(Manifest, manifest)
+
+
+def _golden_bytes(golden: Golden) -> bytes:
+    arrays = {f"input:{name}": array for name, array in golden.inputs.items()}
+    arrays |= {f"output:{name}": array for name, array in golden.outputs.items()}
+    return npz_bytes(arrays)
+
+
+def _with_prefix(arrays: Arrays, prefix: str) -> Arrays:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _refusal(path: Path, reason: str) -> CompileError:
+    return CompileError(reason, where=str(path), hint=RECOMPILE)
+
+
+def _refuse(path: Path, reason: str) -> NoReturn:
+    raise _refusal(path, reason)

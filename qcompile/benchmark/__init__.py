@@ -1,0 +1,1 @@
+"""Latency, measured in turn with other runtimes."""

@@ -1,0 +1,1 @@
+"""What the observed values were, and the range that each calibrator makes of it."""

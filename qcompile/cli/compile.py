@@ -1,0 +1,159 @@
+"""The commands that make something: `compile` and `quantize`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qcompile.cli import options
+
+if TYPE_CHECKING:
+    from qcompile.config import CompileConfig
+    from qcompile.report import CompileReport
+
+
+def add_commands(commands: Any) -> None:
+    """Add both commands to the parser."""
+    parser = commands.add_parser("compile", help="compile a model to a .qcm artifact")
+    _add_source(parser)
+    parser.add_argument("--calib", type=Path, metavar="DATA", help="calibration samples")
+    parser.add_argument("-o", "--out", type=Path, metavar="OUT.qcm", help="default: MODEL.qcm")
+    options.add_json(parser)
+    parser.set_defaults(command=run_compile)
+
+    parser = commands.add_parser("quantize", help="write a QDQ ONNX file, for any runtime")
+    _add_source(parser)
+    parser.add_argument("--calib", type=Path, metavar="DATA", required=True)
+    parser.add_argument("-o", "--out", type=Path, metavar="OUT.onnx", required=True)
+    parser.set_defaults(command=run_quantize)
+
+
+def run_compile(args: argparse.Namespace) -> int:
+    """Compile, save, report."""
+    from qcompile.files import check_writable
+    from qcompile.report import json_text
+
+    out = args.out or options.beside(args.model, ".qcm")
+    check_writable(out)
+    from qcompile.compiler import compile_model
+    from qcompile.validation.reference import model_files
+
+    model = compile_model(args.model, args.target, **_arguments(args))
+    model.save(out)
+    if args.json:
+        print(json_text({"artifact": str(out), **model.report}))
+    else:
+        size = sum(path.stat().st_size for path in model_files(args.model))
+        print(describe(out, model.report, size))
+    return 0
+
+
+def run_quantize(args: argparse.Namespace) -> int:
+    """Quantize and write the QDQ graph."""
+    from qcompile.files import check_writable, write_atomic
+
+    check_writable(args.out)
+    from qcompile.artifact import graph_bytes
+    from qcompile.compiler import quantize_model
+    from qcompile.graphs.portable import portable
+
+    model = quantize_model(args.model, args.target, **_arguments(args))
+    data = graph_bytes(portable(model))
+    write_atomic(args.out, data)
+    print(f"{args.out}: {len(data) / 1e3:.1f} kB")
+    return 0
+
+
+def describe(out: Path, report: CompileReport, model_bytes: int) -> str:
+    """Return the report for people."""
+    from qcompile.cli.tables import bytes_text, count_text, percent, table
+
+    ops, macs, seconds = report["ops"], report["macs"], report["seconds"]
+    share = macs["integer"] / macs["total"] if macs["total"] else 1.0
+    size = report["size_bytes"]
+    steps = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+    lines = [
+        (str(out), f"for {report['target']}"),
+        ("operators", f"{ops['total']}: {ops['integer']} integer, {ops['float']} float"),
+        ("MACs", f"{count_text(macs['total'])}: {percent(share)} integer"),
+        (
+            "size",
+            f"{bytes_text(size)}, the model file {bytes_text(model_bytes)} "
+            f"({size / max(model_bytes, 1):.2f} of it)",
+        ),
+        ("seconds", steps),
+    ]
+    for island in report["float_islands"]:
+        lines.append(("float", f"{', '.join(island['operators'])}: {island['reason']}"))
+        lines.append(("", f"nodes {', '.join(island['nodes'])}"))
+    return table(lines)
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx")
+    parser.add_argument(
+        "--target", required=True, metavar="NAME", help="see `qcompile targets`"
+    )
+    parser.add_argument("--labels", metavar="KEY", help="ignored: DATA may hold labels")
+    parser.add_argument("--recipe", metavar="NAME", help="auto (default) or static-int8")
+    parser.add_argument(
+        "--shape",
+        type=options.shape,
+        action="append",
+        default=[],
+        metavar="input=1,3,224,224",
+        help="fix the shape of an input; may be repeated",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="choices by node")
+    parser.add_argument("--calibrator", metavar="NAME", help="e.g. mse, kl, min-max")
+    parser.add_argument("--float-ops", type=options.names, metavar="A,B", help="keep in float")
+    parser.add_argument("--print-after", metavar="PASS", help="print the graph to stderr")
+    parser.add_argument("--verify-each", action="store_true", help="check after every pass")
+    options.add_preprocess(parser)
+
+
+def _arguments(args: argparse.Namespace) -> Mapping[str, Any]:
+    """Return the arguments that compile_model and quantize_model share."""
+    from qcompile.cli.after_pass import after_pass
+
+    return {
+        "calibration": args.calib,
+        "config": _config(args),
+        "shapes": dict(args.shape),
+        "preprocess": options.preprocess(args),
+        "progress": sys.stderr.isatty(),
+        "after": after_pass(_pass_name(args.print_after), verify=args.verify_each),
+    }
+
+
+def _pass_name(name: str | None) -> str | None:
+    """Return the name as it is if a file of qcompile/passes, verb_noun.py, has that name."""
+    import pkgutil
+
+    from qcompile import passes
+    from qcompile.data.run_inputs import nearest
+    from qcompile.errors import ConfigError
+
+    known = [
+        each.name.title().replace("_", "") for each in pkgutil.iter_modules(passes.__path__)
+    ]
+    if name is not None and name.lower() not in map(str.lower, known):
+        raise ConfigError(
+            f"unknown pass {name!r}", where="--print-after", hint=nearest(name, known)
+        )
+    return name
+
+
+def _config(args: argparse.Namespace) -> CompileConfig:
+    """Return the config file's choices, the options' over them."""
+    import dataclasses
+
+    from qcompile.config import CompileConfig
+
+    config = CompileConfig.from_toml(args.config) if args.config else CompileConfig()
+    fields = {name: getattr(args, name) for name in ("recipe", "calibrator", "float_ops")}
+    given = {name: value for name, value in fields.items() if value is not None}
+    return dataclasses.replace(config, **given)

@@ -1,0 +1,164 @@
+"""The commands that use an artifact: `validate`, `bench` and `run`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qcompile.cli import options
+
+if TYPE_CHECKING:
+    from qcompile.benchmark.bench import BenchReport
+    from qcompile.validation.validate import Validation
+
+
+def add_commands(commands: Any) -> None:
+    """Add the three commands to the parser."""
+    parser = commands.add_parser("validate", help="compare with oracle, float model, labels")
+    parser.add_argument("artifact", type=Path, metavar="OUT.qcm")
+    parser.add_argument("--data", type=Path, required=True, metavar="DATA")
+    parser.add_argument("--labels", metavar="KEY", help="array of DATA that holds the classes")
+    parser.add_argument("--reference", type=Path, metavar="MODEL.onnx", help="the float model")
+    parser.add_argument(
+        "--oracle-samples",
+        type=options.count,
+        metavar="N",
+        help="how many samples the oracle runs (default 32)",
+    )
+    options.add_preprocess(parser)
+    options.add_json(parser)
+    parser.set_defaults(command=run_validate)
+
+    parser = commands.add_parser("bench", help="measure latency, in turn with peers")
+    parser.add_argument("artifact", type=Path, metavar="OUT.qcm")
+    parser.add_argument("--threads", type=options.positive, default=1, metavar="N")
+    parser.add_argument("--runs", type=options.positive, metavar="N", help="default 100")
+    parser.add_argument(
+        "--against",
+        type=options.names,
+        default=(),
+        metavar="PEER[,PEER]",
+        help="onnxruntime, openvino: on the artifact's QDQ graph",
+    )
+    parser.add_argument(
+        "--reference", type=Path, metavar="MODEL.onnx", help="measure peers in float32 too"
+    )
+    options.add_json(parser)
+    parser.set_defaults(command=run_bench)
+
+    parser = commands.add_parser("run", help="run once on an .npz")
+    parser.add_argument("artifact", type=Path, metavar="OUT.qcm")
+    parser.add_argument("--input", type=Path, required=True, metavar="IN.npz")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.npz")
+    parser.set_defaults(command=run_run)
+
+
+def run_validate(args: argparse.Namespace) -> int:
+    """Validate; exit 1 where the compiled model is not what the oracle says."""
+    from qcompile.artifact.loader import load
+    from qcompile.report import json_text
+
+    report = load(args.artifact).validate(
+        args.data,
+        reference=args.reference,
+        labels=args.labels,
+        preprocess=options.preprocess(args),
+        oracle_samples=args.oracle_samples,
+    )
+    print(json_text(report) if args.json else describe_validation(report))
+    difference = report["oracle"]["first_difference"]
+    if difference is None:
+        return 0
+    print(
+        f"qcompile: error: node {difference['node']!r} ({difference['op_type']}): "
+        f"{difference['count']} values are not the oracle's, first at {difference['index']}: "
+        f"{difference['got']} for {difference['expected']}\n"
+        "  hint: this is a bug of qcompile; please report it with the model",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def run_bench(args: argparse.Namespace) -> int:
+    """Measure; the thread count is settled before anything is loaded."""
+    from qcompile.threads import settle
+
+    settle(args.threads)
+    from qcompile.artifact.loader import load
+    from qcompile.report import json_text
+
+    report = load(args.artifact).bench(
+        threads=args.threads, against=args.against, runs=args.runs, reference=args.reference
+    )
+    print(json_text(report) if args.json else describe_bench(report))
+    return 0
+
+
+def run_run(args: argparse.Namespace) -> int:
+    """Run once and write the outputs."""
+    from qcompile.artifact.loader import load
+    from qcompile.data.npz import npz_bytes, read_npz
+    from qcompile.files import check_writable, write_atomic
+
+    check_writable(args.out)
+    outputs = load(args.artifact).run(read_npz(args.input))
+    write_atomic(args.out, npz_bytes(outputs))
+    shapes = (f"{name} {each.dtype}{list(each.shape)}" for name, each in outputs.items())
+    print(f"{args.out}: {', '.join(shapes)}")
+    return 0
+
+
+def describe_validation(report: Validation) -> str:
+    """Return the report for people."""
+    from qcompile.cli.tables import table
+
+    check = report["oracle"]
+    verdict = "bit-exact" if check["bit_exact"] else "DIFFERS"
+    lines = [
+        ("samples", str(report["samples"])),
+        ("oracle", f"{verdict} on {check['samples']} samples"),
+        ("golden run", "reproduced" if report["golden"] else "DIFFERS"),
+    ]
+    if report["reference"] is None:
+        lines.append(("float model", "not compared: give it with --reference"))
+    else:
+        lines.append(("SQNR", f"{report['sqnr_db']:.2f} dB"))
+        lines.append(("cosine", f"{report['cosine']:.6f}"))
+        lines.append(("largest error", f"{report['max_abs_error']:.4g}"))
+    accuracy = report.get("accuracy")
+    if accuracy is not None:
+        if accuracy["float"] is not None:
+            lines.append(("accuracy float", f"{100 * accuracy['float']:.2f} %"))
+        lines.append(("accuracy int8", f"{100 * accuracy['compiled']:.2f} %"))
+        if accuracy["drop"] is not None and accuracy["ci95"] is not None:
+            low, high = (100 * bound for bound in accuracy["ci95"])
+            lines.append(
+                (
+                    "drop",
+                    f"{100 * accuracy['drop']:.2f} points, 95 % interval "
+                    f"[{low:.2f}, {high:.2f}]",
+                )
+            )
+        if accuracy["agreement"] is not None:
+            lines.append(("agreement", f"{100 * accuracy['agreement']:.2f} %"))
+    return table(lines)
+
+
+def describe_bench(report: BenchReport) -> str:
+    """Return the report for people."""
+    from qcompile.cli.tables import table
+
+    def figures(latency: Any) -> list[str]:
+        return [f"{latency[key]:.3f}" for key in ("median", "min", "p95")]
+
+    threads = f"{report['threads']} thread{'s' if report['threads'] > 1 else ''}"
+    lines = [[f"ms, {threads}, {report['runs']} runs in turn", "median", "min", "p95", ""]]
+    lines.append([f"qcompile {report['target']}", *figures(report["latency_ms"]), ""])
+    ours = report["latency_ms"]["median"]
+    for name, peer in report["against"].items():
+        for model, latency in peer["models"].items():
+            label = f"{name} {peer['version']} {model.partition(':')[0]}"
+            lines.append([label, *figures(latency), f"{latency['median'] / ours:.2f} x"])
+    return table(lines, right=(1, 2, 3, 4))

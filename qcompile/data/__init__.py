@@ -1,0 +1,1 @@
+"""Samples and arrays that a user hands in."""

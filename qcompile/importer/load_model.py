@@ -1,0 +1,130 @@
+"""Import an ONNX model: one opset, no functions, fixed shapes, constants folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import onnx.shape_inference
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from qcompile.errors import CompileError
+from qcompile.importer.constants import fold_constants
+from qcompile.importer.input_shapes import STANDARD_DOMAINS, Shapes, fix_input_shapes
+from qcompile.importer.model_file import EXPORT_AGAIN, Source, read_model
+from qcompile.importer.opset import convert_opset, inline_functions, one_line
+
+
+def load_model(source: Source, shapes: Shapes | None = None) -> ir.Model:
+    """Return a model that every pass can work on.
+
+    The default opset is OPSET; functions are inlined; constants, shape arithmetic included,
+    are initializers of the main graph and no inputs; every value has a fixed shape and a
+    type; every node has a name of its own. Inputs and outputs keep their names.
+
+    Args:
+        source: A file, or a model in memory, which is left as it is.
+        shapes: Shapes of inputs that the model leaves open, as `--shape` gives them.
+
+    Raises:
+        CompileError: It is no valid ONNX model, or one that cannot be brought to this form.
+    """
+    try:
+        return _import(read_model(source), shapes or {})
+    except CompileError as error:
+        if not isinstance(source, Path | str) or error.where == "--shape":
+            raise
+        where = f"{source}: {error.where}" if error.where else str(source)
+        raise CompileError(error.problem, where=where, hint=error.hint) from error
+
+
+def _import(proto: onnx.ModelProto, shapes: Shapes) -> ir.Model:
+    proto = inline_functions(proto)
+    fix_input_shapes(proto, shapes)
+    try:
+        model = ir.from_proto(convert_opset(proto))
+        _gather_constants(model)
+        fold_constants(model)
+        _gather_constants(model)
+        common.OutputFixPass()(model)
+        common.RemoveUnusedNodesPass()(model)
+        _name_nodes(model)
+        return _infer_shapes(model)
+    except ir.serde.SerdeError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise CompileError(
+            f"not a valid ONNX model: {one_line(cause)}", hint=EXPORT_AGAIN
+        ) from error
+
+
+def _gather_constants(model: ir.Model) -> None:
+    """Make every constant an initializer of the main graph, and no input of it."""
+    _name_nodes(model)
+    for step in (
+        common.RemoveInitializersFromInputsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.LiftSubgraphInitializersToMainGraphPass(),
+        common.NameFixPass(),
+    ):
+        step(model)
+
+
+def _nodes(model: ir.Model) -> Iterator[ir.Node]:
+    return iter(ir.traversal.RecursiveGraphIterator(model.graph))
+
+
+def _name_nodes(model: ir.Model) -> None:
+    """Name unnamed nodes for their operator, and number those that have another's name."""
+    taken = {node.name for node in _nodes(model)}
+    seen: set[str] = set()
+    for node in _nodes(model):
+        if not node.name or node.name in seen:
+            stem = node.name or node.op_type
+            number = 0
+            while f"{stem}_{number}" in taken:
+                number += 1
+            node.name = f"{stem}_{number}"
+            taken.add(node.name)
+        seen.add(node.name)
+
+
+def _infer_shapes(model: ir.Model) -> ir.Model:
+    """Return the model with the shape and type of every value.
+
+    Raises:
+        CompileError: Shapes contradict each other, or one is known only at run time.
+    """
+    try:
+        proto = onnx.shape_inference.infer_shapes(
+            ir.to_proto(model), check_type=True, strict_mode=True, data_prop=True
+        )
+    except onnx.shape_inference.InferenceError as error:
+        raise CompileError(
+            f"its shapes contradict each other: {one_line(error)}",
+            hint="where a Reshape fixes the batch, only that batch fits: --shape",
+        ) from error
+    model = ir.from_proto(proto)
+    for node in _nodes(model):
+        for value in node.outputs:
+            _refuse_open(node, value)
+    return model
+
+
+def _refuse_open(node: ir.Node, value: ir.Value) -> None:
+    """Refuse a value whose shape or type is not fixed, unless nothing reads it."""
+    if value.shape is not None and value.shape.is_static() and value.dtype is not None:
+        return
+    if not value.uses() and not value.is_graph_output():
+        return
+    known = node.domain in STANDARD_DOMAINS
+    raise CompileError(
+        f"the size of {value.name!r} is known only when the model runs",
+        where=f"node {node.name!r} ({node.op_type})",
+        hint="cut the model before this node"
+        if known
+        else f"ONNX does not know the domain {node.domain!r}: add a value_info for the output",
+    )

@@ -1,0 +1,1 @@
+"""Which tensors are stored in 8 bits, on which scale."""

@@ -1,0 +1,1 @@
+"""A compiled model against the oracle, the float model and the labels."""
