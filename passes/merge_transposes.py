@@ -128,7 +128,7 @@ def _sink(transpose: ir.Node, user: ir.Node) -> None:
 
 
 def _transpose_after(graph: ir.Graph, user: ir.Node, perm: Sequence[int]) -> None:
-    """Let the readers of the user's output read its Transpose; graph outputs keep their name."""
+    """Let the readers of the user's output read its Transpose; graph outputs keep names."""
     output = user.outputs[0]
     after = ir.node("Transpose", [output], {"perm": list(perm)})
     moved = after.outputs[0]

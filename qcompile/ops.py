@@ -12,24 +12,28 @@ attributes, in y's own units, -inf and inf allowed for float) and t in float32:
     t = float32(acc) * multiplier
     t = fma(float32(acc), multiplier, float32(r - r_zero_point) * r_multiplier)   residual
 
-operator      inputs                                                   attributes besides the four
-------------- -------------------------------------------------------- ---------------------------
-QConv         x T8[N,C,H,W], w int8[O,C/group,kh,kw], bias int32[O],   strides, pads, dilations,
-              multiplier f32[O], r T8[N,O,OH,OW]?, r_multiplier f32[]? group, x_zero_point,
-                                                                       r_zero_point
+operator      inputs, its own attributes, and what it computes
+------------- ------------------------------------------------------------------------------
+QConv         x T8[N,C,H,W], w int8[O,C/group,kh,kw], bias int32[O], multiplier f32[O],
+              r T8[N,O,OH,OW]?, r_multiplier f32[]?
+              strides, pads, dilations, group, x_zero_point, r_zero_point
               acc = bias[o] + sum (x - x_zero_point) * w; a padded x counts as x_zero_point
-QMatMul       x T8[...,K], w int8[K,N], bias int32[N],                 x_zero_point, r_zero_point
-              multiplier f32[N], r T8[...,N]?, r_multiplier f32[]?
-QAdd          a T8, b T8 (numpy broadcasting), a_multiplier f32[],     a_zero_point, b_zero_point
-              b_multiplier f32[]
+QMatMul       x T8[...,K], w int8[K,N], bias int32[N], multiplier f32[N],
+              r T8[...,N]?, r_multiplier f32[]?
+              x_zero_point, r_zero_point
+              acc = bias[n] + sum (x - x_zero_point) * w
+QAdd          a T8, b T8 (numpy broadcasting), a_multiplier f32[], b_multiplier f32[]
+              a_zero_point, b_zero_point
               the residual form of t with acc = a - a_zero_point, r = b
-QAveragePool  x T8[N,C,H,W], multiplier f32[OH,OW] or f32[1,1]         kernel_shape, strides,
-              acc = sum (x - x_zero_point) over the window             pads, dilations,
-              (a padded x adds 0; the counts are in the multiplier)    x_zero_point
-QSoftmax      x T8, table int32[256], multiplier f32[]                 axis
+QAveragePool  x T8[N,C,H,W], multiplier f32[OH,OW] or f32[1,1]
+              kernel_shape, strides, pads, dilations, x_zero_point
+              acc = sum (x - x_zero_point) over the window
+              (a padded x adds 0; the counts are in the multiplier)
+QSoftmax      x T8, table int32[256], multiplier f32[]
+              axis
               e = table[max(x) - x], S = sum(e) in int32 over axis,
               t = (float32(e) * multiplier) / float32(S)
-QLut          x T8, table T8[256]                                      (none, not even the four)
+QLut          x T8, table T8[256]; no attributes, not even the four
               y = table[x - lowest value of x's type]
 
 Multipliers are `float32(s_x * s_w / s_y)`, computed in float64 and rounded once; for a float

@@ -19,7 +19,7 @@ from qcompile.targets.runner import RelaxRunner
 
 @dataclasses.dataclass(frozen=True)
 class TvmLowering:
-    """Kernels from TIR templates for one instruction set, float islands from TVM's importer."""
+    """Kernels from templates for one instruction set, float islands from TVM's importer."""
 
     isa: Isa
 
