@@ -13,11 +13,11 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 import qcompile
-from qcompile.importer import load_model
+from qcompile.graphs.rewriting import Names, take_over
+from qcompile.importer.load_model import load_model
 from qcompile.passes.fold_batch_norm import FoldBatchNorm
 from qcompile.passes.merge_activations import MergeActivations
 from qcompile.regions import constant, sole_user
-from qcompile.rewriting import Names, take_over
 
 MODEL = """
 < ir_version: 10, opset_import: ["" : 21] >
