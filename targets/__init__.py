@@ -1,43 +1,26 @@
-"""Targets, one device family a file, found by name."""
+"""Targets, one device family a file; what this package gives is imported on first use.
+
+So a board that serves its CPU (`qcompile.targets.devices.server`) needs TVM's runtime and
+NumPy, and neither onnx nor the compiler.
+"""
 
 from __future__ import annotations
 
-import difflib
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from qcompile.errors import ConfigError
-from qcompile.target import Target
-from qcompile.targets.cpu import host_arch, host_features
-from qcompile.targets.x86 import X86_AVX2, X86_AVXVNNI, X86_VNNI
+if TYPE_CHECKING:
+    from qcompile.targets.devices.remote import open_device
+    from qcompile.targets.registry import NATIVE, TARGETS, find_target, fitting, native
 
-TARGETS = {target.name: target for target in (X86_VNNI, X86_AVXVNNI, X86_AVX2)}
-"""By name; of one architecture the fastest first, which is how `native` picks."""
+__all__ = ["NATIVE", "TARGETS", "find_target", "fitting", "native", "open_device"]
 
-NATIVE = "native"
-
-
-def find_target(name: str) -> Target:
-    """Return the target of that name, or say which names exist.
-
-    Raises:
-        ConfigError: There is no such target, or `native` finds none for this machine.
-    """
-    if name == NATIVE:
-        return native()
-    if name in TARGETS:
-        return TARGETS[name]
-    names = [*TARGETS, NATIVE]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"targets: {', '.join(names)}"
-    raise ConfigError(f"unknown target {name!r}", where="--target", hint=hint)
+_LAZY = {name: "qcompile.targets.registry" for name in __all__}
+_LAZY["open_device"] = "qcompile.targets.devices.remote"
 
 
-def native() -> Target:
-    """Return the first target that this machine's CPU can run."""
-    for target in TARGETS.values():
-        if target.arch == host_arch() and host_features().issuperset(target.features):
-            return target
-    raise ConfigError(
-        f"no target fits this machine ({host_arch()})",
-        where="--target native",
-        hint=f"name one and run it elsewhere: {', '.join(TARGETS)}",
-    )
+def __getattr__(name: str) -> Any:
+    """Import on first use."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

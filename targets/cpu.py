@@ -5,8 +5,10 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
+from qcompile.targets.hwcap import aarch64_features
+
 CPUINFO = Path("/proc/cpuinfo")
-FLAG_LINES = {"x86_64": "flags", "aarch64": "Features"}
+FLAG_LINES = {"x86_64": "flags"}
 """Which line of /proc/cpuinfo lists the instruction sets, by architecture."""
 
 
@@ -18,6 +20,8 @@ def host_arch() -> str:
 
 def host_features(cpuinfo: Path = CPUINFO) -> frozenset[str]:
     """Return the instruction-set flags of this machine; empty where they cannot be read."""
+    if host_arch() == "aarch64":
+        return aarch64_features()
     label = FLAG_LINES.get(host_arch())
     if label is None or not cpuinfo.is_file():
         return frozenset()
