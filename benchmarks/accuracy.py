@@ -132,9 +132,8 @@ def answers(model: CompiledModel, inputs: Floats) -> Answers:
 def reference(name: str, inputs: Floats) -> Answers:
     """Return onnxruntime's first output for each input."""
     session = open_session(MODELS[name].path(), where=name)
-    return np.concatenate(
-        [session.run(None, sample)[0] for sample in samples(inputs)], dtype=np.float32
-    )
+    runs = [session.run(None, sample)[0] for sample in samples(inputs)]
+    return np.concatenate(runs, dtype=np.float32)
 
 
 def sqnr(expected: Answers, got: Answers) -> float:
