@@ -19,6 +19,7 @@ from qcompile.calibration.calibrate import calibrate
 from qcompile.config import CompileConfig
 from qcompile.data.dataset import Data, Dataset, Preprocess, input_specs, load_data
 from qcompile.errors import CompileError
+from qcompile.graphs.portable import portable
 from qcompile.importer.load_model import load_model
 from qcompile.model import CompiledModel
 from qcompile.passes.cancel_qdq import CancelQdq
@@ -93,11 +94,6 @@ def run_passes(
     return model
 
 
-def check_each(_: PassBase, result: PassResult) -> None:
-    """Run the ONNX checker on what a pass left; what the tests and --verify-each use."""
-    common.CheckerPass()(result.model)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Quantized:
     """A QDQ graph, and the data it was calibrated with (none for a foreign QDQ model)."""
@@ -127,7 +123,8 @@ def quantize_model(
     with stages.stage("import"):
         model = load_model(source, shapes)
         config.check_patterns(model.graph)
-    return _quantize(model, target, config, calibration, preprocess, stages, after).graph
+    quantized = _quantize(model, target, config, calibration, preprocess, stages, after)
+    return portable(quantized.graph)
 
 
 def compile_model(
@@ -173,6 +170,7 @@ def compile_model(
     with stages.stage("golden run"):
         inputs = _golden_inputs(integer_graph, quantized.data)
         golden = Golden(inputs, oracle.run(integer_graph, inputs))
+    qdq_graph = portable(quantized.graph)
     manifest = make_manifest(
         target=target,
         model_sha256=_fingerprint(source),
@@ -180,13 +178,13 @@ def compile_model(
         config=dataclasses.asdict(config),
         seeds={"golden input": SEED} if quantized.data is None else {},
         integer_graph=integer_graph,
-        qdq_graph=quantized.graph,
+        qdq_graph=qdq_graph,
         kernels=built.kernels,
     )
     return CompiledModel(
         target=target,
         integer_graph=integer_graph,
-        qdq_graph=quantized.graph,
+        qdq_graph=qdq_graph,
         library=built.library,
         manifest=manifest,
         golden=golden,

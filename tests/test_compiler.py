@@ -14,7 +14,6 @@ import pytest
 
 import qcompile
 from qcompile.compiler import (
-    check_each,
     compile_model,
     float_passes,
     integer_passes,
@@ -49,9 +48,8 @@ def test_error_of_a_pass_reaches_the_caller_unwrapped() -> None:
 def test_every_pass_leaves_a_valid_model_and_a_second_run_changes_nothing(name: str) -> None:
     model = net(NETS[name])
     seen: list[str] = []
-    quantized = quantize_model(
-        model, X86_VNNI, calibration=samples(model, 2), after=check_each
-    )
+    verify = after_pass(None, verify=True)
+    quantized = quantize_model(model, X86_VNNI, calibration=samples(model, 2), after=verify)
     passes = (*float_passes(), *integer_passes(X86_VNNI, CompileConfig()))
     folded = run_passes(quantized, passes, lambda step, _: seen.append(type(step).__name__))
     assert seen[0] == "ResolveAutoPad"

@@ -17,7 +17,6 @@ import onnx_ir as ir
 
 from qcompile.artifact import graph_bytes
 from qcompile.errors import CompileError
-from qcompile.graphs.portable import portable
 from qcompile.graphs.sum_steps import with_sum_steps
 from qcompile.target import Arrays
 from qcompile.validation.reference import open_session
@@ -68,7 +67,7 @@ class Peer:
     ) -> Mapping[str, Callable[[], Any]]:
         """Return what runs each model: the QDQ graph, and the float one where it is given."""
         self.version()
-        stepped = graph_bytes(with_sum_steps(portable(qdq_graph)))
+        stepped = graph_bytes(with_sum_steps(qdq_graph))
         runs = {INT8: self.open(stepped, threads, inputs)}
         if reference is not None:
             runs[FLOAT32] = self.open(reference, threads, inputs)

@@ -58,10 +58,9 @@ def run_quantize(args: argparse.Namespace) -> int:
     check_writable(args.out)
     from qcompile.artifact import graph_bytes
     from qcompile.compiler import quantize_model
-    from qcompile.graphs.portable import portable
 
     model = quantize_model(args.model, args.target, **_arguments(args))
-    data = graph_bytes(portable(model))
+    data = graph_bytes(model)
     write_atomic(args.out, data)
     print(f"{args.out}: {len(data) / 1e3:.1f} kB")
     return 0
