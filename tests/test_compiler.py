@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 
 import qcompile
+from qcompile.cli.after_pass import after_pass
 from qcompile.compiler import (
     compile_model,
     float_passes,
