@@ -16,6 +16,7 @@ ALLOWED = {
 }
 COMPOSERS = {
     "qcompile/cli/compile.py",
+    "qcompile/cli/device.py",
     "qcompile/cli/show.py",
     "qcompile/compiler.py",
     "qcompile/artifact/loader.py",

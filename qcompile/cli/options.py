@@ -15,6 +15,17 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
 
 
+def add_timeout(parser: argparse.ArgumentParser) -> None:
+    """Add --timeout."""
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="how long one call to the device may take (default 60)",
+    )
+
+
 def add_preprocess(parser: argparse.ArgumentParser) -> None:
     """Add what turns stored numbers into what the model wants."""
     group = parser.add_argument_group("preprocessing: (x * scale - mean) / std")
@@ -59,6 +70,17 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """Return a time of more than nothing."""
+    try:
+        time = float(text)
+    except ValueError:
+        time = 0.0
+    if not 0.0 < time < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return time
 
 
 def count(text: str) -> int:
