@@ -17,6 +17,7 @@ from qcompile import artifact
 from qcompile.artifact import Artifact, Golden
 from qcompile.artifact.manifest import Manifest
 from qcompile.data.run_inputs import check_inputs
+from qcompile.device import Device, check_fits
 from qcompile.report import CompileReport, compile_report
 from qcompile.target import Arrays, Runner, Target
 from qcompile.threads import settle
@@ -40,6 +41,7 @@ class CompiledModel:
         manifest: What it was made from.
         golden: One run on the machine that compiled it.
         seconds: How long each step of the compile took; empty for a loaded artifact.
+        device: Where it runs; None is this process.
     """
 
     target: Target
@@ -49,6 +51,7 @@ class CompiledModel:
     manifest: Manifest
     golden: Golden
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    device: Device | None = None
 
     @classmethod
     def from_artifact(cls, contents: Artifact, target: Target) -> CompiledModel:
@@ -71,6 +74,17 @@ class CompiledModel:
         size = len(artifact.pack(self._contents))
         return compile_report(self.target.name, self.integer_graph.graph, size, self.seconds)
 
+    def on(self, device: Device | None) -> CompiledModel:
+        """Return the same model on another device; None is this process.
+
+        Raises:
+            CompileError: The device cannot run it; says what it lacks.
+        """
+        if device is not None:
+            needs = (self.target.name, self.target.arch, self.target.features)
+            check_fits(*needs, device.facts, where=device.url)
+        return dataclasses.replace(self, device=device)
+
     def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
         """Run once.
 
@@ -91,6 +105,7 @@ class CompiledModel:
         labels: str | None = None,
         preprocess: Preprocess | None = None,
         oracle_samples: int | None = None,
+        layers: bool = False,
     ) -> Validation:
         """Compare with the oracle, the float model and the labels.
 
@@ -100,6 +115,7 @@ class CompiledModel:
             labels: Key of the labels in the data.
             preprocess: What turns stored numbers into what the model wants.
             oracle_samples: How many samples the oracle runs; 32 unless told.
+            layers: Judge every node, not only the outputs.
         """
         from qcompile.data.dataset import input_specs, load_data
         from qcompile.validation.reference import FloatReference
@@ -109,7 +125,9 @@ class CompiledModel:
         inputs = input_specs(self.integer_graph)
         samples = load_data(data, inputs, labels=labels, preprocess=preprocess)
         count = ORACLE_SAMPLES if oracle_samples is None else oracle_samples
-        return validate(self, samples, reference=float_model, oracle_samples=count)
+        return validate(
+            self, samples, reference=float_model, oracle_samples=count, layers=layers
+        )
 
     def bench(
         self,
@@ -129,6 +147,18 @@ class CompiledModel:
         """Write the .qcm file atomically and return its size."""
         return artifact.save(self._contents, Path(path))
 
+    def load_library(self, library: bytes, *, every_value: bool = False) -> Runner:
+        """Load a library that was built from the integer graph, where this model runs."""
+        if self.device is not None:
+            return self.device.load(
+                self.target, library, self.integer_graph, every_value=every_value
+            )
+        settle()
+        with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
+            path = Path(folder) / artifact.LIBRARY
+            path.write_bytes(library)
+            return self.target.lowering.load(path, self.integer_graph, every_value=every_value)
+
     @property
     def _contents(self) -> Artifact:
         return Artifact(
@@ -137,8 +167,4 @@ class CompiledModel:
 
     @cached_property
     def _runner(self) -> Runner:
-        settle()
-        with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
-            path = Path(folder) / artifact.LIBRARY
-            path.write_bytes(self.library)
-            return self.target.lowering.load(path, self.integer_graph)
+        return self.load_library(self.library)

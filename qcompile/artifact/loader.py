@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from qcompile import artifact
+from qcompile.device import Device, check_fits
 from qcompile.errors import CompileError
 from qcompile.model import CompiledModel
 from qcompile.target import Target
 
 
-def load(path: Path | str, *, target: Target | None = None) -> CompiledModel:
+def load(
+    path: Path | str, *, target: Target | None = None, device: Device | None = None
+) -> CompiledModel:
     """Return the compiled model of a .qcm file.
 
     Args:
         path: The file.
         target: The target that it was compiled for, where that is not one of qcompile's own.
+        device: Where to run it (`qcompile.targets.open_device`); None is this process.
 
     Raises:
         CompileError: No artifact, damaged or tampered with, or compiled for another machine.
@@ -26,7 +30,12 @@ def load(path: Path | str, *, target: Target | None = None) -> CompiledModel:
     path = Path(path)
     contents = artifact.load(path)
     manifest = contents.manifest
-    artifact.check_host(manifest, where=str(path), arch=host_arch(), features=host_features())
+    if device is None:
+        machine = (host_arch(), host_features())
+        artifact.check_host(manifest, where=str(path), arch=machine[0], features=machine[1])
+    else:
+        needs = (manifest["target"], manifest["arch"], manifest["features"])
+        check_fits(*needs, device.facts, where=device.url)
     target = target or find_target(manifest["target"])
     if target.name != manifest["target"]:
         raise CompileError(
@@ -34,4 +43,4 @@ def load(path: Path | str, *, target: Target | None = None) -> CompiledModel:
             where=str(path),
             hint="hand in the target that it was compiled for",
         )
-    return CompiledModel.from_artifact(contents, target)
+    return CompiledModel.from_artifact(contents, target).on(device)

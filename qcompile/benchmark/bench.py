@@ -21,6 +21,7 @@ from qcompile.errors import CompileError
 from qcompile.threads import settle
 
 if TYPE_CHECKING:
+    from qcompile.device import Device
     from qcompile.model import CompiledModel
 
 RUNS = 100
@@ -52,14 +53,23 @@ class PeerResult(TypedDict):
     models: dict[str, Latency]
 
 
-class BenchReport(TypedDict):
-    """What `bench --json` prints."""
-
+class _Required(TypedDict):
     target: str
     threads: int
     runs: int
     latency_ms: Latency
     against: dict[str, PeerResult]
+
+
+class BenchReport(_Required, total=False):
+    """What `bench --json` prints.
+
+    `device` and `emulated` are there where it ran on a device; the times of an emulated one
+    say nothing about hardware.
+    """
+
+    device: str
+    emulated: bool
 
 
 def bench(
@@ -83,6 +93,8 @@ def bench(
     Raises:
         CompileError: An unknown or missing peer, or the thread count can no longer be set.
     """
+    if model.device is not None:
+        return bench_on_device(model, model.device, threads, against, runs)
     peers = {name: find_peer(name) for name in against}
     threads = settle(threads)
     inputs = model.golden.inputs
@@ -108,6 +120,44 @@ def bench(
             )
             for name, peer in peers.items()
         },
+    }
+
+
+def bench_on_device(
+    model: CompiledModel,
+    device: Device,
+    threads: int | None,
+    against: Sequence[str],
+    runs: int,
+) -> BenchReport:
+    """Measure the model on the device that it runs on, by the device's own clock.
+
+    Raises:
+        CompileError: Peers were named; they do not run there.
+    """
+    if against:
+        raise CompileError(
+            f"{', '.join(against)}: peers are measured on this machine, not on a device",
+            where="--against",
+            hint="measure with --device or with --against",
+        )
+    threads = threads or device.facts["cores"]
+    times = device.seconds(
+        model.target,
+        model.library,
+        model.integer_graph,
+        model.golden.inputs,
+        runs=runs,
+        threads=threads,
+    )
+    return {
+        "target": model.target.name,
+        "threads": threads,
+        "runs": len(times),
+        "latency_ms": latency(times),
+        "against": {},
+        "device": device.url,
+        "emulated": device.facts["emulated"],
     }
 
 

@@ -15,6 +15,14 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device and --timeout."""
+    parser.add_argument(
+        "--device", metavar="URL", help="rpc://host:port/key or tracker://...: run it there"
+    )
+    add_timeout(parser)
+
+
 def add_timeout(parser: argparse.ArgumentParser) -> None:
     """Add --timeout."""
     parser.add_argument(
@@ -22,7 +30,7 @@ def add_timeout(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=60.0,
         metavar="SECONDS",
-        help="how long one call to the device may take (default 60)",
+        help="how long the device may take for an answer (default 60)",
     )
 
 

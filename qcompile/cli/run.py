@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from qcompile.cli import options
 
 if TYPE_CHECKING:
     from qcompile.benchmark.bench import BenchReport
+    from qcompile.model import CompiledModel
     from qcompile.validation.validate import Validation
 
 
@@ -27,7 +30,11 @@ def add_commands(commands: Any) -> None:
         metavar="N",
         help="how many samples the oracle runs (default 32)",
     )
+    parser.add_argument(
+        "--layers", action="store_true", help="judge every node, not only the outputs"
+    )
     options.add_preprocess(parser)
+    options.add_device(parser)
     options.add_json(parser)
     parser.set_defaults(command=run_validate)
 
@@ -45,6 +52,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--reference", type=Path, metavar="MODEL.onnx", help="measure peers in float32 too"
     )
+    options.add_device(parser)
     options.add_json(parser)
     parser.set_defaults(command=run_bench)
 
@@ -52,21 +60,37 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("artifact", type=Path, metavar="OUT.qcm")
     parser.add_argument("--input", type=Path, required=True, metavar="IN.npz")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.npz")
+    options.add_device(parser)
     parser.set_defaults(command=run_run)
+
+
+@contextlib.contextmanager
+def loaded(args: argparse.Namespace) -> Iterator[CompiledModel]:
+    """Give the artifact, loaded here or on the device that --device names."""
+    from qcompile.artifact.loader import load
+
+    if args.device is None:
+        yield load(args.artifact)
+        return
+    from qcompile.targets import open_device
+
+    with open_device(args.device, timeout=args.timeout) as device:
+        yield load(args.artifact, device=device)
 
 
 def run_validate(args: argparse.Namespace) -> int:
     """Validate; exit 1 where the compiled model is not what the oracle says."""
-    from qcompile.artifact.loader import load
     from qcompile.report import json_text
 
-    report = load(args.artifact).validate(
-        args.data,
-        reference=args.reference,
-        labels=args.labels,
-        preprocess=options.preprocess(args),
-        oracle_samples=args.oracle_samples,
-    )
+    with loaded(args) as model:
+        report = model.validate(
+            args.data,
+            reference=args.reference,
+            labels=args.labels,
+            preprocess=options.preprocess(args),
+            oracle_samples=args.oracle_samples,
+            layers=args.layers,
+        )
     print(json_text(report) if args.json else describe_validation(report))
     difference = report["oracle"]["first_difference"]
     if difference is None:
@@ -86,24 +110,27 @@ def run_bench(args: argparse.Namespace) -> int:
     from qcompile.threads import settle
 
     settle(args.threads)
-    from qcompile.artifact.loader import load
     from qcompile.report import json_text
 
-    report = load(args.artifact).bench(
-        threads=args.threads, against=args.against, runs=args.runs, reference=args.reference
-    )
+    with loaded(args) as model:
+        report = model.bench(
+            threads=args.threads,
+            against=args.against,
+            runs=args.runs,
+            reference=args.reference,
+        )
     print(json_text(report) if args.json else describe_bench(report))
     return 0
 
 
 def run_run(args: argparse.Namespace) -> int:
     """Run once and write the outputs."""
-    from qcompile.artifact.loader import load
     from qcompile.data.npz import npz_bytes, read_npz
     from qcompile.files import check_writable, write_atomic
 
     check_writable(args.out)
-    outputs = load(args.artifact).run(read_npz(args.input))
+    with loaded(args) as model:
+        outputs = model.run(read_npz(args.input))
     write_atomic(args.out, npz_bytes(outputs))
     shapes = (f"{name} {each.dtype}{list(each.shape)}" for name, each in outputs.items())
     print(f"{args.out}: {', '.join(shapes)}")
@@ -121,6 +148,8 @@ def describe_validation(report: Validation) -> str:
         ("oracle", f"{verdict} on {check['samples']} samples"),
         ("golden run", "reproduced" if report["golden"] else "DIFFERS"),
     ]
+    if "device" in report:
+        lines.insert(0, ("device", device_label(report)))
     if report["reference"] is None:
         lines.append(("float model", "not compared: give it with --reference"))
     else:
@@ -143,7 +172,19 @@ def describe_validation(report: Validation) -> str:
             )
         if accuracy["agreement"] is not None:
             lines.append(("agreement", f"{100 * accuracy['agreement']:.2f} %"))
-    return table(lines)
+    if "layers" not in check:
+        return table(lines)
+    rows = [["node", "operator", "values", "differ"]]
+    for layer in check["layers"]:
+        counts = (str(layer["values"]), str(layer["differences"] or "-"))
+        rows.append([layer["node"], layer["op_type"], *counts])
+    return f"{table(lines)}\n\n{table(rows, right=(2, 3))}"
+
+
+def device_label(report: Validation | BenchReport) -> str:
+    """Return where it ran, with the label of an emulated device."""
+    emulated = ", emulated: its times say nothing about hardware" if report["emulated"] else ""
+    return f"{report['device']}{emulated}"
 
 
 def describe_bench(report: BenchReport) -> str:
@@ -161,4 +202,5 @@ def describe_bench(report: BenchReport) -> str:
         for model, latency in peer["models"].items():
             label = f"{name} {peer['version']} {model.partition(':')[0]}"
             lines.append([label, *figures(latency), f"{latency['median'] / ours:.2f} x"])
-    return table(lines, right=(1, 2, 3, 4))
+    text = table(lines, right=(1, 2, 3, 4))
+    return f"{device_label(report)}\n{text}" if "device" in report else text

@@ -6,7 +6,7 @@ difference is never the echo of an earlier one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -44,8 +44,18 @@ class Difference(TypedDict):
     count: int
 
 
-def first_difference(model: ir.Model, values: Arrays) -> Difference | None:
-    """Return the first node, in graph order, that differs from the oracle; None if none does.
+class Judged(TypedDict):
+    """One node held against the oracle: how many of its values differ."""
+
+    node: str
+    op_type: str
+    values: int
+    differences: int
+    difference: Difference | None
+
+
+def judge(model: ir.Model, values: Arrays) -> Iterator[Judged]:
+    """Hold every node against the oracle, in graph order.
 
     Args:
         model: The integer graph.
@@ -67,9 +77,13 @@ def first_difference(model: ir.Model, values: Arrays) -> Difference | None:
                 continue
             bound = float_bound(node, inputs, expected) if is_float(node) else 0.0
             difference = compare(node, expected, known[value.name], bound)
-            if difference is not None:
-                return difference
-    return None
+            yield {
+                "node": node_name(node),
+                "op_type": node.op_type,
+                "values": expected.size,
+                "differences": difference["count"] if difference is not None else 0,
+                "difference": difference,
+            }
 
 
 def float_bound(node: ir.Node, inputs: Sequence[Array | None], expected: Array) -> float:

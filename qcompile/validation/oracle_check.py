@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -18,7 +16,7 @@ from qcompile.validation.first_difference import (
     Difference,
     compare,
     different,
-    first_difference,
+    judge,
 )
 
 if TYPE_CHECKING:
@@ -27,12 +25,28 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.generic]
 
 
-class OracleResult(TypedDict):
-    """Whether every integer is the oracle's, and on how many samples that was looked at."""
+class Layer(TypedDict):
+    """One node over all samples: how many of its values differ from the oracle's."""
 
+    node: str
+    op_type: str
+    values: int
+    differences: int
+
+
+class _Required(TypedDict):
     bit_exact: bool
     first_difference: Difference | None
     samples: int
+
+
+class OracleResult(_Required, total=False):
+    """Whether every integer is the oracle's, and on how many samples that was looked at.
+
+    `layers` is there where every node was asked for, in graph order.
+    """
+
+    layers: list[Layer]
 
 
 class OracleCheck:
@@ -40,11 +54,13 @@ class OracleCheck:
 
     Without float islands the final outputs say it all. With islands, or once the outputs
     differ, the graph is built again with every value as an output and judged node by node;
-    that costs a second build, on the first run that needs it.
+    that costs a second build, on the first run that needs it. With `layers` every node of
+    every run is judged.
     """
 
-    def __init__(self, model: CompiledModel) -> None:
+    def __init__(self, model: CompiledModel, *, layers: bool = False) -> None:
         self._model = model
+        self._layers: dict[str, Layer] | None = {} if layers else None
         self._islands = [node for node in model.integer_graph.graph if is_float(node)]
         self._every_value: Runner | None = None
         self._difference: Difference | None = None
@@ -52,33 +68,49 @@ class OracleCheck:
 
     def see(self, inputs: Arrays, outputs: Arrays, samples: int) -> None:
         """Judge one run of the compiled model, which answered that many samples."""
-        if self._difference is not None:
+        if self._difference is not None and self._layers is None:
             return
         self._samples += samples
-        if not self._islands:
+        if not self._islands and self._layers is None:
             expected = oracle.run(self._model.integer_graph, inputs)
             if all(np.array_equal(expected[name], outputs[name]) for name in expected):
                 return
         values = {**inputs, **self._all_values()(inputs)}
-        self._difference = first_difference(self._model.integer_graph, values)
-        if self._difference is None:
-            self._difference = self._different_build(outputs, values)
+        found = self._first_difference(values) or self._different_build(outputs, values)
+        self._difference = self._difference or found
 
     def result(self) -> OracleResult:
         """Return the verdict over all runs seen."""
-        return {
+        result: OracleResult = {
             "bit_exact": self._difference is None,
             "first_difference": self._difference,
             "samples": self._samples,
         }
+        if self._layers is not None:
+            result["layers"] = list(self._layers.values())
+        return result
+
+    def _first_difference(self, values: Arrays) -> Difference | None:
+        """Return the first node that differs; look at all of them where they are counted."""
+        first = None
+        for each in judge(self._model.integer_graph, values):
+            first = first or each["difference"]
+            if self._layers is not None:
+                name = each["node"]
+                layer = self._layers.setdefault(
+                    name, Layer(node=name, op_type=each["op_type"], values=0, differences=0)
+                )
+                layer["values"] += each["values"]
+                layer["differences"] += each["differences"]
+            elif first is not None:
+                break
+        return first
 
     def _all_values(self) -> Runner:
         if self._every_value is None:
-            graph, lowering = self._model.integer_graph, self._model.target.lowering
-            with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
-                path = Path(folder) / "library.so"
-                path.write_bytes(lowering.build(graph, every_value=True).library)
-                self._every_value = lowering.load(path, graph, every_value=True)
+            lowering = self._model.target.lowering
+            built = lowering.build(self._model.integer_graph, every_value=True)
+            self._every_value = self._model.load_library(built.library, every_value=True)
         return self._every_value
 
     def _different_build(self, outputs: Arrays, values: Arrays) -> Difference | None:

@@ -48,10 +48,12 @@ class Validation(_Required, total=False):
     The three figures are the worst output's; they are null where no reference was given, and
     `reference` (the reference's sha256) then is null too. `golden` says whether the artifact
     still gives the answers that it gave where it was compiled. `accuracy` is there with
-    labels.
+    labels; `device` and `emulated` where it ran on a device.
     """
 
     accuracy: Accuracy
+    device: str
+    emulated: bool
 
 
 def validate(
@@ -60,6 +62,7 @@ def validate(
     *,
     reference: FloatReference | None = None,
     oracle_samples: int = ORACLE_SAMPLES,
+    layers: bool = False,
 ) -> Validation:
     """Run all samples and return the figures.
 
@@ -68,13 +71,14 @@ def validate(
         data: The samples, with labels or without.
         reference: The float model that it was compiled from.
         oracle_samples: How many samples, from the first on, the oracle runs too.
+        layers: Judge every node of those, not only the outputs.
 
     Raises:
         CompileError: The reference is another model, or a label is no class of the output.
     """
     if reference is not None:
         check_reference(model, reference)
-    check = OracleCheck(model)
+    check = OracleCheck(model, layers=layers)
     deviations = {name: Deviation() for name in model.output_names}
     batch = data.batch or 1
     main = model.output_names[0]
@@ -112,6 +116,9 @@ def validate(
         "outputs": figures,
         "reference": reference.sha256 if reference is not None else None,
     }
+    if model.device is not None:
+        result["device"] = model.device.url
+        result["emulated"] = model.device.facts["emulated"]
     if data.labels is not None:
         answers = np.concatenate(classes)
         wanted = rows(model.golden.outputs[main], batch).shape[1]
