@@ -132,7 +132,8 @@ def check_tracker(tracker: tuple[str, int]) -> None:
         raise CompileError(
             f"no tracker: {error.strerror or error}",
             where=host_port(*tracker),
-            hint="start one: python -m tvm.exec.rpc_tracker --host HOST --port PORT",
+            hint="start one: python -m tvm.exec.rpc_tracker --host HOST --port PORT "
+            "(it needs tornado, cloudpickle)",
         ) from error
 
 

@@ -10,10 +10,12 @@ from typing import Any
 from tvm.rpc import base
 
 from qcompile.errors import CompileError
-from qcompile.targets.devices.link import dial
+from qcompile.targets.devices.link import FIRST_PAUSE, PAUSE_FACTOR, dial
 from qcompile.targets.devices.url import DeviceUrl
 
-START = "python -m tvm.exec.rpc_tracker --host HOST --port PORT"
+START = (
+    "python -m tvm.exec.rpc_tracker --host HOST --port PORT (it needs tornado, cloudpickle)"
+)
 
 
 def request(url: DeviceUrl, deadline: float) -> tuple[tuple[str, int], str]:
@@ -25,10 +27,10 @@ def request(url: DeviceUrl, deadline: float) -> tuple[tuple[str, int], str]:
     where = str(url)
     connection = dial((url.host, url.port), deadline, where, "tracker", START)
     with connection:
-        connection.settimeout(max(deadline - time.monotonic(), 0.1))
+        connection.settimeout(max(deadline - time.monotonic(), FIRST_PAUSE))
         try:
             greet_tracker(connection, where)
-            check_key(ask(connection, [base.TrackerCode.SUMMARY], where), url)
+            wait_for_key(connection, url, deadline)
             wanted = [base.TrackerCode.REQUEST, url.key, "", 1]
             host, port, key = ask(connection, wanted, where)
         except TimeoutError as error:
@@ -63,20 +65,26 @@ def ask(connection: socket.socket, question: list[Any], where: str) -> Any:
     return answer[0]
 
 
-def check_key(summary: dict[str, Any], url: DeviceUrl) -> None:
-    """Refuse a key that no device of the tracker has.
+def wait_for_key(connection: socket.socket, url: DeviceUrl, deadline: float) -> None:
+    """Wait until a device has that key: it may be starting again.
 
     Raises:
-        CompileError: There is none; says which keys there are.
+        CompileError: None has it at the deadline; says which keys there are.
     """
-    keys = {info["key"].partition(":")[2] for info in summary["server_info"]}
-    if url.key not in keys:
-        listed = ", ".join(sorted(keys)) or "none yet"
-        raise CompileError(
-            f"the tracker has no device with key {url.key!r}",
-            where=str(url),
-            hint=f"its keys: {listed}",
-        )
+    pause = FIRST_PAUSE
+    while True:
+        summary = ask(connection, [base.TrackerCode.SUMMARY], str(url))
+        keys = {info["key"].partition(":")[2] for info in summary["server_info"]}
+        if url.key in keys:
+            return
+        if deadline - time.monotonic() <= pause:
+            raise CompileError(
+                f"the tracker has no device with key {url.key!r}",
+                where=str(url),
+                hint=f"its keys: {', '.join(sorted(keys)) or 'none'}",
+            )
+        time.sleep(pause)
+        pause *= PAUSE_FACTOR
 
 
 def no_tracker(where: str) -> CompileError:
