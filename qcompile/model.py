@@ -18,6 +18,7 @@ from qcompile.artifact import Artifact, Golden
 from qcompile.artifact.manifest import Manifest
 from qcompile.data.run_inputs import check_inputs
 from qcompile.device import Device, check_fits
+from qcompile.host import host_arch, host_features
 from qcompile.report import CompileReport, compile_report
 from qcompile.target import Arrays, Runner, Target
 from qcompile.threads import settle
@@ -148,11 +149,18 @@ class CompiledModel:
         return artifact.save(self._contents, Path(path))
 
     def load_library(self, library: bytes, *, every_value: bool = False) -> Runner:
-        """Load a library that was built from the integer graph, where this model runs."""
+        """Load a library that was built from the integer graph, where this model runs.
+
+        Raises:
+            CompileError: The device, or this machine, cannot run it; says what it lacks.
+        """
         if self.device is not None:
             return self.device.load(
                 self.target, library, self.integer_graph, every_value=every_value
             )
+        artifact.check_host(
+            self.manifest, where="run", arch=host_arch(), features=host_features()
+        )
         settle()
         with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
             path = Path(folder) / artifact.LIBRARY

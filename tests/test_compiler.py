@@ -149,3 +149,11 @@ def test_a_pattern_that_matches_no_node_is_refused_with_the_nearest_name() -> No
         compile_model(net(RESIDUAL), "x86-vnni", config=config)
     assert caught.value.where == 'nodes."Conv_7"'
     assert caught.value.hint.startswith("the nearest is 'Conv_")
+
+
+def test_what_was_compiled_for_another_machine_is_refused_before_it_runs() -> None:
+    model = net(RESIDUAL)
+    target = dataclasses.replace(X86_VNNI, features=(*X86_VNNI.features, "avx9000"))
+    compiled = compile_model(model, target, calibration=samples(model, 2))
+    with pytest.raises(CompileError, match="this CPU lacks avx9000"):
+        compiled.run(samples(model, 1)[0])

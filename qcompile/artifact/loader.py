@@ -24,8 +24,8 @@ def load(
     Raises:
         CompileError: No artifact, damaged or tampered with, or compiled for another machine.
     """
+    from qcompile.host import host_arch, host_features
     from qcompile.targets import find_target
-    from qcompile.targets.cpu import host_arch, host_features
 
     path = Path(path)
     contents = artifact.load(path)

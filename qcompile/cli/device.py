@@ -92,7 +92,7 @@ def fitting_here() -> list[str] | None:
 
 def names_that_fit() -> list[str] | None:
     """Return what `fitting_here` returns."""
-    from qcompile.targets.cpu import host_arch, host_features
+    from qcompile.host import host_arch, host_features
 
     try:
         from qcompile.targets import fitting

@@ -172,7 +172,7 @@ def kernels_text(kernels: Iterable[Mapping[str, Any]]) -> str:
 
 def target_summary(target: Target) -> dict[str, Any]:
     """Return what one line of the list says."""
-    from qcompile.targets.cpu import host_arch, host_features
+    from qcompile.host import host_arch, host_features
 
     here = target.arch == host_arch() and set(target.features) <= host_features()
     return {"name": target.name, "about": target.about, "arch": target.arch, "here": here}

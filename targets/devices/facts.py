@@ -9,7 +9,7 @@ from pathlib import Path
 
 import qcompile
 from qcompile.device import DeviceFacts
-from qcompile.targets.cpu import CPUINFO, host_arch, host_features
+from qcompile.host import CPUINFO, host_arch, host_features
 
 EMULATED = "QCOMPILE_EMULATED"
 """Environment variable that says so where it cannot be seen: in a whole emulated machine."""

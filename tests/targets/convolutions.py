@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -12,14 +13,15 @@ import numpy.typing as npt
 import tvm
 from hypothesis import strategies as st
 
+from qcompile.host import host_features
 from qcompile.numerics import fma32
-from qcompile.targets.cpu import host_features
 from qcompile.targets.isa import Isa
 from qcompile.targets.kernels.dense_conv import DenseConv
 from qcompile.targets.kernels.depthwise_conv import DepthwiseConv
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.layout import Halo, Layout, round_up
 from qcompile.targets.x86 import AVX2, AVXVNNI, VNNI512
+from tests.targets import emulator
 
 Array = npt.NDArray[Any]
 Kernel = DenseConv | DepthwiseConv
@@ -35,7 +37,9 @@ The 256-bit vpdpbusd runs in its AVX-512 encoding, on more machines than in its 
 """
 
 RUNNABLE = [isa for isa, (_, flag) in CPUS.items() if flag in host_features()]
-"""What this machine can run."""
+"""What this machine can run by itself."""
+
+ZERO_POINTS = {"uint8": (0, 1, 128, 255), "int8": (-128, -1, 0, 127)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,16 +88,18 @@ def data(draw: st.DrawFn, kernel: Kernel) -> Data:
         weight=weight,
         bias=rng.integers(-20000, 20000, y.c),
         multiplier=multiplier.astype(np.float32),
-        x_zero_point=draw(st.sampled_from([0, 1, 128, 255])),
+        x_zero_point=draw(st.sampled_from(ZERO_POINTS[kernel.isa.activation])),
         residual=residual,
         r_multiplier=np.float32(rng.uniform(0.01, 2)),
     )
 
 
 @st.composite
-def fields(draw: st.DrawFn, *, inputs: int, outputs: int, depthwise: bool) -> dict[str, Any]:
+def fields(
+    draw: st.DrawFn, isas: Sequence[Isa], *, inputs: int, outputs: int, depthwise: bool
+) -> dict[str, Any]:
     """Draw the fields that both templates share."""
-    isa = draw(st.sampled_from(RUNNABLE))
+    isa = draw(st.sampled_from(isas))
     kernel = draw(st.one_of(st.just((1, 1)), PAIRS, PAIRS))
     strides, dilations = draw(st.one_of(st.just((1, 1)), STEPS)), draw(STEPS)
     n, size = draw(st.integers(1, 2)), (draw(st.integers(1, 9)), draw(st.integers(1, 17)))
@@ -106,7 +112,7 @@ def fields(draw: st.DrawFn, *, inputs: int, outputs: int, depthwise: bool) -> di
         out[axis] = (total - reach - 1) // strides[axis] + 1
     more = draw(st.sampled_from([0, 0, 1]))
     halo = Halo(pads[0] + more, pads[1], behind[0], behind[1] + more)
-    steps = [isa.lanes] if depthwise else [isa.lanes, isa.k_group]
+    steps = [isa.channels] if depthwise else [isa.channels, isa.k_group]
     padded = round_up(inputs, draw(st.sampled_from(steps)))
     x = Layout(n, size[0], size[1], inputs, padded, halo)
     epilogue = draw(epilogues())
@@ -197,15 +203,23 @@ def compute(kernel: Kernel, given: Data) -> Array:
     arrays += kernel.pack(given.weight, given.bias, given.multiplier, given.x_zero_point)
     if kernel.residual is not None and given.residual is not None:
         arrays += [store(given.residual, kernel.residual, 9), given.r_multiplier.reshape(1)]
-    output = tvm.runtime.tensor(np.full(kernel.y.size, 77, kernel.epilogue.dtype))
-    _built(kernel)(*(tvm.runtime.tensor(array) for array in arrays), output)
+    output = run(kernel, [*arrays, np.full(kernel.y.size, 77, kernel.epilogue.dtype)])
     y, halo = kernel.y, kernel.y.halo
-    lines = output.numpy().reshape(y.n, y.stored_h, y.stored_w, y.c_pad)
+    lines = output.reshape(y.n, y.stored_h, y.stored_w, y.c_pad)
     inside = np.zeros(lines.shape, bool)
     inside[:, halo.top : halo.top + y.h, halo.left : halo.left + y.w] = True
     assert (lines[~inside] == kernel.epilogue.zero_point).all()
     pixels = lines[:, halo.top : halo.top + y.h, halo.left : halo.left + y.w, : y.c]
     return np.asarray(pixels.transpose(0, 3, 1, 2))
+
+
+def run(kernel: Kernel, arrays: Sequence[Array]) -> Array:
+    """Return the last array after the kernel ran, here or on an emulated CPU."""
+    if kernel.isa in emulator.CPUS:
+        return emulator.run(kernel.func(), kernel.isa, arrays)
+    tensors = [tvm.runtime.tensor(array) for array in arrays]
+    _built(kernel)(*tensors)
+    return np.asarray(tensors[-1].numpy())
 
 
 def store(array: Array, layout: Layout, halo_value: int) -> Array:

@@ -21,12 +21,12 @@ import qcompile
 from qcompile import cli, oracle, threads
 from qcompile.device import DeviceFacts, check_fits
 from qcompile.errors import CompileError, ConfigError
+from qcompile.host import host_arch, host_features
+from qcompile.hwcap import HWCAP, HWCAP2, named_bits
 from qcompile.model import CompiledModel
 from qcompile.targets import native, open_device
-from qcompile.targets.cpu import host_arch, host_features
 from qcompile.targets.devices.server import is_loopback
 from qcompile.targets.devices.url import DeviceUrl
-from qcompile.targets.hwcap import HWCAP, HWCAP2, named_bits
 from tests.nets import NETS, net, samples
 from tests.targets.servers import ROOT, Server, serving, tracker
 
