@@ -1,10 +1,13 @@
-"""What a CPU kernel template knows of an instruction set: sizes, and its dot product."""
+"""What a CPU kernel template knows of an instruction set: sizes, and its dot products."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qcompile.targets.kernels.epilogue import Epilogue
 
 Expr = Any
 """A TIR expression (tvm carries no types)."""
@@ -14,21 +17,36 @@ Expr = Any
 class Isa:
     """One instruction set of a CPU family.
 
-    `dot(acc, a, w)` adds, lane by lane, the sum of `k_group` products to an accumulator:
-    acc int32[lanes], a from `broadcast`, w from `weights`. It is exact for every activation
-    of type `activation` and every int8 weight: no saturation on the way.
+    Dense kernels use `dot(acc, a, w)`. It multiplies `rows` pixels of `k_group` input channels
+    by `lanes / rows` output channels and adds the products to acc, int32[lanes], in which the
+    output channels of a pixel are neighbours. Depthwise kernels use `lane_dot(acc, a, w)`,
+    which adds to each lane the `taps` products of its own bytes. Both are exact for every
+    activation of type `activation` and every int8 weight: no saturation on the way.
 
     Attributes:
         name: For the manifest.
         lanes: int32 lanes of a vector register.
-        k_group: Neighbouring input channels that one dot instruction sums into a lane.
         registers: Vector registers.
-        activation: "uint8" or "int8": the type of the activations that `dot` takes.
-        broadcast: (buffer, flat index) -> the k_group activations there, in every lane.
-        weights: (buffer, flat index) -> lanes * k_group weights, lane-major, as `dot` takes.
+        activation: "uint8" or "int8": the type of the activations that the dots take.
+        k_group: Neighbouring input channels that one `dot` sums.
+        rows: Pixels of one `dot`.
+        groups: Most groups of k_group channels that are loaded at once; a power of two.
+        activations: (buffer, flat index of each pixel, group, count) -> the operand of one
+            group, of `count` neighbouring groups that are loaded together from there on.
+        weights: (buffer, flat index, place, count) -> the operand at a place of `count`
+            neighbouring ones that are loaded together from there on: lanes / rows channels,
+            k_group weights each.
+        fetched: Most operands of weights that are loaded at once; a power of two.
         dot: (acc, a, w) -> the new accumulator.
-        narrow: (four int32 vectors of a quad, "uint8" or "int8") -> their bytes in natural
-            order, values of that type given; None where plain shuffles are as good.
+        taps: Bytes that `lane_dot` sums into a lane: 4 or 1.
+        lane_dot: (acc, a, w) -> the new accumulator; a and w are int8[taps * lanes], or
+            int16[lanes] where taps is 1.
+        narrow: (t, the real results of the vectors of a quad, epilogue) -> what is stored, in
+            natural order; None where plain shuffles are as good.
+        joined: Vectors of neighbouring channels, in natural order, that `narrow` takes at
+            most in dense kernels; 1 where each is stored by itself.
+        operand_cost: Instructions that make one pixel's share of an operand, for each dot.
+        fetch_cycles: Time in which a vector of weights comes from L2.
         tvm_target: What TVM's LLVM back end is told.
         l1_bytes: First-level data cache.
         l2_bytes: Second-level cache.
@@ -36,13 +54,26 @@ class Isa:
 
     name: str
     lanes: int
-    k_group: int
     registers: int
     activation: str
-    broadcast: Callable[[Any, Expr], Expr]
-    weights: Callable[[Any, Expr], Expr]
+    k_group: int
+    rows: int = 1
+    groups: int = 1
+    activations: Callable[[Any, Sequence[Expr], int, int], Expr]
+    weights: Callable[[Any, Expr, int, int], Expr]
+    fetched: int = 1
     dot: Callable[[Expr, Expr, Expr], Expr]
+    taps: int = 4
+    lane_dot: Callable[[Expr, Expr, Expr], Expr]
     tvm_target: Mapping[str, Any] = dataclasses.field(hash=False)
-    narrow: Callable[[Sequence[Expr], str], Expr] | None = None
+    narrow: Callable[[Sequence[Expr], Epilogue], Expr] | None = None
+    joined: int = 1
+    operand_cost: float = 1.0
+    fetch_cycles: float = 1.2
     l1_bytes: int = 32 * 1024
     l2_bytes: int = 1024 * 1024
+
+    @property
+    def channels(self) -> int:
+        """What stored channels are rounded to: whole vectors and whole groups."""
+        return max(self.lanes, self.k_group)

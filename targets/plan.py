@@ -38,7 +38,7 @@ def plan_layouts(graph: ir.Graph, isa: Isa) -> dict[ir.Value, Layout]:
                 Layout.spatial(shape, halo=required_halo(value)), c_pad=channels
             )
         else:
-            layouts[value] = Layout.rows(shape, isa.lanes)
+            layouts[value] = Layout.rows(shape, isa.channels)
     return layouts
 
 
@@ -120,7 +120,6 @@ def channel_multiple(value: ir.Value, isa: Isa) -> int:
         node.op_type == ops.QCONV and node.attributes["group"].as_int() == 1
         for node in value.consumers()
     )
-    few = static_shape(value)[1] < isa.lanes
-    return (
-        isa.k_group if narrow and dense and few and not value.is_graph_output() else isa.lanes
-    )
+    few = static_shape(value)[1] < isa.channels
+    alone = narrow and dense and few and not value.is_graph_output()
+    return isa.k_group if alone else isa.channels

@@ -6,9 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 
 from qcompile.targets.isa import Isa
+from qcompile.targets.layout import round_up
 
 WIDEST = 8
 """Most vectors of output channels in a tile."""
+
+WEIGHTS = 3
+"""Registers of weights that are under way while pixels stay in registers."""
 
 CHUNKS = 16
 """Pieces that parallel work is cut into, so that threads of unequal speed end together."""
@@ -62,9 +66,18 @@ def tiles(work: Work, isa: Isa) -> list[Tile]:
 def _fitting(work: Work, isa: Isa) -> Iterator[Tile]:
     for vectors in range(1, min(WIDEST, work.vectors) + 1):
         for pixels in range(1, min(work.pixels, isa.registers - 2) + 1):
-            operands = min(pixels, vectors) + 1
-            if pixels * vectors + operands <= isa.registers:
+            if registers(pixels, vectors, isa) <= isa.registers:
                 yield Tile(pixels, vectors, _chunk(pixels, work, isa))
+
+
+def registers(pixels: int, vectors: int, isa: Isa) -> int:
+    """Return how many vector registers a tile needs.
+
+    The fewer operands stay in registers; where a load holds several groups, the pixels do.
+    """
+    covered = round_up(pixels, isa.rows)
+    kept = covered + WEIGHTS if isa.groups > 1 else min(pixels, vectors) + 1
+    return covered * vectors + kept
 
 
 def _chunk(pixels: int, work: Work, isa: Isa) -> int:
@@ -92,10 +105,11 @@ def cycles(tile: Tile, work: Work, isa: Isa) -> float:
 
 
 def _tile_cycles(pixels: int, vectors: int, steps: int, taps: int, isa: Isa) -> float:
-    """Two dots and two loads a cycle; weights come from L2 at one vector a cycle.
+    """Two dots and two loads a cycle; weights come from L2.
 
     Of tiles that are bound by their dots the one with fewer loads is a little faster.
     """
-    dots, loads = pixels * vectors, pixels + vectors
-    step = max(dots / 2, loads / 2, vectors * 1.2) + loads / 16
+    pixels = round_up(pixels, isa.rows)
+    dots, loads = pixels * vectors, pixels * isa.operand_cost + vectors * isa.rows
+    step = max(dots / 2, loads / 2, vectors * isa.rows * isa.fetch_cycles) + loads / 16
     return steps * step + taps * 4 + dots * 5 + 30

@@ -11,21 +11,24 @@ from qcompile.quant import U8
 from qcompile.target import Target
 from qcompile.targets.cpu_ops import cpu_ops
 from qcompile.targets.isa import Expr, Isa
+from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.lowering import TvmLowering
 
 
 def _broadcast(lanes: int) -> Any:
-    def broadcast(buffer: Any, index: Expr) -> Expr:
-        """Four neighbouring bytes in every lane."""
-        group = tir.reinterpret("int32", buffer.vload([index], "uint8x4"))
-        return tir.reinterpret(f"int8x{4 * lanes}", tir.broadcast(group, lanes))
+    def broadcast(buffer: Any, pixels: Sequence[Expr], group: int, count: int) -> Expr:
+        """Four neighbouring bytes in every lane; a group is loaded by itself."""
+        assert (group, count) == (0, 1)
+        four = tir.reinterpret("int32", buffer.vload([pixels[0]], "uint8x4"))
+        return tir.reinterpret(f"int8x{4 * lanes}", tir.broadcast(four, lanes))
 
     return broadcast
 
 
 def _weights(lanes: int) -> Any:
-    def weights(buffer: Any, index: Expr) -> Expr:
-        """Four weights a lane, as stored."""
+    def weights(buffer: Any, index: Expr, place: int, count: int) -> Expr:
+        """Four weights a lane, as stored; a register is loaded by itself."""
+        assert (place, count) == (0, 1)
         return buffer.vload([index], f"int8x{4 * lanes}")
 
     return weights
@@ -57,15 +60,16 @@ def _vpmaddwd(a: Expr, w: Expr) -> Expr:
     return tir.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", a, w)
 
 
-def _avx512_narrow(vectors: Sequence[Expr], dtype: str) -> Expr:
+def _avx512_narrow(results: Sequence[Expr], epilogue: Epilogue) -> Expr:
     """Three packs; LLVM makes eleven instructions of the same as shuffles."""
+    vectors = [epilogue.widest(t, lanes=16) for t in results]
     words = [
         tir.call_llvm_pure_intrin("int16x32", "llvm.x86.avx512.packssdw.512", *pair)
         for pair in (vectors[:2], vectors[2:])
     ]
     name = {"uint8": "llvm.x86.avx512.packuswb.512", "int8": "llvm.x86.avx512.packsswb.512"}
-    packed = tir.call_llvm_pure_intrin("int8x64", name[dtype], *words)
-    return tir.reinterpret(f"{dtype}x64", packed)
+    packed = tir.call_llvm_pure_intrin("int8x64", name[epilogue.dtype], *words)
+    return tir.reinterpret(f"{epilogue.dtype}x64", packed)
 
 
 VNNI512 = Isa(
@@ -74,9 +78,10 @@ VNNI512 = Isa(
     k_group=4,
     registers=32,
     activation="uint8",
-    broadcast=_broadcast(16),
+    activations=_broadcast(16),
     weights=_weights(16),
     dot=_vnni_dot(16),
+    lane_dot=_vnni_dot(16),
     narrow=_avx512_narrow,
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "cascadelake"},
 )
@@ -87,9 +92,10 @@ AVXVNNI = Isa(
     k_group=4,
     registers=16,
     activation="uint8",
-    broadcast=_broadcast(8),
+    activations=_broadcast(8),
     weights=_weights(8),
     dot=_vnni_dot(8),
+    lane_dot=_vnni_dot(8),
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "alderlake"},
 )
 
@@ -99,9 +105,10 @@ AVX2 = Isa(
     k_group=4,
     registers=16,
     activation="uint8",
-    broadcast=_broadcast(8),
+    activations=_broadcast(8),
     weights=_weights(8),
     dot=_avx2_dot,
+    lane_dot=_avx2_dot,
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "haswell"},
 )
 

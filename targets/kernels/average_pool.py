@@ -77,7 +77,7 @@ class AveragePool:
 
     def _sum(self, x: Any, position: tuple[Expr, Expr, Expr], first: Expr, width: int) -> Expr:
         n, h, w = position
-        acc = tir.alloc_buffer((width,), "int32", scope="local")
+        acc = tir.alloc_buffer((width,), "int32", scope="global")
         every = [span(0, width)]
         tir.buffer_store(acc, splat("int32", 0, width), every)
 

@@ -12,7 +12,8 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Isa
-from qcompile.targets.kernels.dense_loops import Block, DenseLoops
+from qcompile.targets.kernels.dense_loops import DenseLoops
+from qcompile.targets.kernels.dense_store import Block
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.kernels.packing import Pair, fold_zero_point, padded, require_window
 from qcompile.targets.layout import Halo, Layout

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr
-from qcompile.targets.kernels import edges
-from qcompile.targets.kernels.epilogue import centered, span
+from qcompile.targets.kernels.blocks import Registers, gather, load_of, power_of_two, spread
+from qcompile.targets.kernels.dense_store import Block, DenseStore, Position
+from qcompile.targets.kernels.epilogue import span
 from qcompile.targets.kernels.halo import fill_halo
+from qcompile.targets.layout import round_up
 from qcompile.targets.tiles import CHUNKS, split
 
 if TYPE_CHECKING:
@@ -20,28 +23,8 @@ ENOUGH = 10
 """Independent accumulators that hide a latency of five cycles at two dots a cycle."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Block:
-    """Neighbouring output channels that one pass over the pixels computes.
-
-    Attributes:
-        first: Its first vector of output channels.
-        vectors: How many vectors it has.
-        base: The first input channel that it reads.
-    """
-
-    first: Any
-    vectors: int
-    base: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Position:
-    """The tile that is computed: image, line, first pixel of the line."""
-
-    n: Expr
-    h: Expr
-    w: Expr
+At = Callable[[int, int, int, int], int]
+"""The number of an accumulator: (pixel, vector, register of it, chain)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,97 +101,123 @@ class DenseLoops:
 
     def _tile(self, block: Block, position: Position) -> None:
         """Compute and store one tile, its accumulators in registers."""
-        lanes = self.conv.isa.lanes
-        chains = self._chains(block)
-        places = [(p, v) for p in range(self.pixels) for v in range(block.vectors)]
-        acc = tir.alloc_buffer((chains * len(places) * lanes,), "int32", scope="local")
+        isa = self.conv.isa
+        chains, lanes = self._chains(block), isa.lanes
+        places = [
+            (p, v, i)
+            for p in range(0, self.pixels, isa.rows)
+            for v in range(block.vectors)
+            for i in range(isa.rows)
+        ]
+        acc = Registers(chains * len(places), lanes)
 
-        def at(p: int, v: int, chain: int = 0) -> Expr:
-            index = (chain * self.pixels + p) * block.vectors + v
-            return tir.ramp(index * lanes, 1, lanes)
+        def at(p: int, v: int, i: int, chain: int = 0) -> int:
+            row = chain * -(-self.pixels // isa.rows) + p // isa.rows
+            return (row * block.vectors + v) * isa.rows + i
 
-        for p, v in places:
+        for p, v, i in places:
             bias = self.bias[span((block.first + v) * lanes, lanes)]
-            tir.buffer_store(acc, bias, [at(p, v)])
+            acc[at(p, v, i)] = spread(bias, i, isa)
             for chain in range(1, chains):
-                zeros = tir.broadcast(tir.int32(0), lanes)
-                tir.buffer_store(acc, zeros, [at(p, v, chain)])
+                acc[at(p, v, i, chain)] = tir.broadcast(tir.int32(0), lanes)
         self._accumulate(block, position, acc, at, chains)
-        for p, v in places:
-            total = acc[at(p, v)]
+
+        def total(p: int, v: int, i: int) -> Expr:
+            result = acc[at(p, v, i)]
             for chain in range(1, chains):
-                total = total + acc[at(p, v, chain)]
-            self._store(block, position, p, v, total)
+                result = result + acc[at(p, v, i, chain)]
+            return result
+
+        store = DenseStore(self.conv, self.multiplier, self.r, self.scale, self.y)
+        for p in range(self.pixels):
+            sums = [
+                gather([total(p, v, i) for i in range(isa.rows)], p % isa.rows, isa)
+                for v in range(block.vectors)
+            ]
+            store.pixel(block, position, p, sums)
 
     def _chains(self, block: Block) -> int:
         """Return into how many independent sums the steps of a small tile are split."""
+        isa = self.conv.isa
         steps = self.conv.k_steps(self.conv.width)
-        dots = self.pixels * block.vectors
+        dots = round_up(self.pixels, isa.rows) * block.vectors
         chains = 1
         while (
             chains * dots < ENOUGH
             and steps % (2 * chains) == 0
-            and 2 * chains * dots + 2 <= self.conv.isa.registers
+            and 2 * chains * dots + 2 <= isa.registers
         ):
             chains *= 2
         return chains
 
     def _accumulate(
-        self, block: Block, position: Position, acc: Any, at: Any, chains: int
+        self, block: Block, position: Position, acc: Registers, at: At, chains: int
     ) -> None:
-        conv, isa = self.conv, self.conv.isa
-        x, _, _ = conv.views()
+        """Do every tap; of each as many groups of channels at once as one load holds."""
+        conv = self.conv
         steps = conv.k_steps(conv.width)
-        step_weights = block.vectors * isa.lanes * isa.k_group
-        with (
-            tir.serial(conv.kernel[0]) as kh,
-            tir.serial(conv.kernel[1]) as kw,
-            tir.serial(steps // chains) as outer,
-        ):
+        unrolled = max(chains, min(conv.isa.groups, power_of_two(steps)))
+        with tir.serial(conv.kernel[0]) as kh, tir.serial(conv.kernel[1]) as kw:
             h = position.h * conv.strides[0] + kh * conv.dilations[0] - conv.pads[0]
             w = position.w * conv.strides[1] + kw * conv.dilations[1] - conv.pads[1]
             tap = kh * conv.kernel[1] + kw
-            for chain in range(chains):
-                k = outer * chains + chain
-                source = x.at(position.n, h, w, block.base + k * isa.k_group)
-                weights = block.first * conv.vector_weights + (tap * steps + k) * step_weights
-                for p, v in self._order(block):
-                    a = isa.broadcast(self.x, source + p * conv.strides[1] * x.c_pad)
-                    b = isa.weights(self.w, weights + v * isa.lanes * isa.k_group)
-                    place = at(p, v, chain)
-                    tir.buffer_store(acc, isa.dot(acc[place], a, b), [place])
+
+            def run(k: Expr, groups: int) -> None:
+                self._steps(block, (position.n, h, w), tap * steps, k, groups, acc, at, chains)
+
+            with tir.serial(steps // unrolled) as outer:
+                run(outer * unrolled, unrolled)
+            if steps % unrolled:
+                run(steps // unrolled * unrolled, steps % unrolled)
+
+    def _steps(
+        self,
+        block: Block,
+        source: tuple[Expr, Expr, Expr],
+        first: Expr,
+        k: Expr,
+        count: int,
+        acc: Registers,
+        at: At,
+        chains: int,
+    ) -> None:
+        """Do `count` steps of one tap from step k on.
+
+        Args:
+            block: The output channels.
+            source: Image, line and pixel that the tile's first pixel reads.
+            first: The tap's first step, as the weights are numbered.
+            k: The first step of the tap that is done.
+            count: How many are.
+            acc: The accumulators.
+            at: Where each lies.
+            chains: How many of them take turns.
+        """
+        conv, isa = self.conv, self.conv.isa
+        x, _, _ = conv.views()
+        step_weights = block.vectors * isa.lanes * isa.k_group
+        register = isa.lanes // isa.rows * isa.k_group
+        for step in range(count):
+            ahead, group, together = load_of(step, count, isa.groups)
+            begin = x.at(*source, block.base + (k + ahead) * isa.k_group)
+            weights = block.first * conv.vector_weights + (first + (k + step)) * step_weights
+            for p, v in self._order(block):
+                pixels = [
+                    begin + min(p + row, self.pixels - 1) * conv.strides[1] * x.c_pad
+                    for row in range(isa.rows)
+                ]
+                a = isa.activations(self.x, pixels, group, together)
+                for i in range(isa.rows):
+                    load, number, loaded = load_of(
+                        v * isa.rows + i, block.vectors * isa.rows, isa.fetched
+                    )
+                    b = isa.weights(self.w, weights + load * register, number, loaded)
+                    place = at(p, v, i, step % chains)
+                    acc[place] = isa.dot(acc[place], a, b)
 
     def _order(self, block: Block) -> list[tuple[int, int]]:
         """Return the dots so that the fewer operands stay in registers."""
-        if block.vectors <= self.pixels:
-            return [(p, v) for p in range(self.pixels) for v in range(block.vectors)]
-        return [(p, v) for v in range(block.vectors) for p in range(self.pixels)]
-
-    def _store(self, block: Block, position: Position, p: int, v: int, acc: Expr) -> None:
-        conv, lanes = self.conv, self.conv.isa.lanes
-        _, y, r = conv.views()
-        channel = (block.first + v) * lanes
-        residual = r_multiplier = None
-        if r is not None:
-            index = r.at(position.n, position.h, position.w + p, channel)
-            room = self._room(block, v, r.c_pad)
-            stored = edges.load(self.r, index, lanes, room, conv.r_dtype)
-            residual = centered(stored, conv.r_zero_point, lanes=lanes)
-            r_multiplier = tir.broadcast(self.scale[0], lanes)
-        result = conv.epilogue.finish(
-            acc,
-            self.multiplier[span(channel, lanes)],
-            lanes=lanes,
-            residual=residual,
-            r_multiplier=r_multiplier,
-        )
-        index = y.at(position.n, position.h, position.w + p, channel)
-        room = self._room(block, v, y.c_pad)
-        edges.save(self.y, index, result, lanes, room, conv.epilogue.dtype)
-
-    def _room(self, block: Block, v: int, c_pad: int) -> int:
-        """Return how many lanes of a vector lie inside the stored channels of a pixel."""
-        lanes = self.conv.isa.lanes
-        if c_pad >= self.conv.vectors * lanes or not isinstance(block.first, int):
-            return lanes
-        return min(lanes, c_pad - (block.first + v) * lanes)
+        pixels, vectors = range(0, self.pixels, self.conv.isa.rows), range(block.vectors)
+        if len(vectors) <= len(pixels):
+            return [(p, v) for p in pixels for v in vectors]
+        return [(p, v) for v in vectors for p in pixels]

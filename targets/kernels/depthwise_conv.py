@@ -1,4 +1,4 @@
-"""Depthwise convolution: one filter a channel, the rows of a column packed into dwords."""
+"""Depthwise convolution: one filter a channel, several rows of a column in one dot."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Isa
 from qcompile.targets.kernels.depthwise_loops import DepthwiseLoops
-from qcompile.targets.kernels.depthwise_window import Window, WindowTile, best_window_tile
+from qcompile.targets.kernels.depthwise_window import (
+    QUAD,
+    Window,
+    WindowTile,
+    best_window_tile,
+)
 from qcompile.targets.kernels.epilogue import Epilogue
-from qcompile.targets.kernels.interleave import QUAD, channel_order
+from qcompile.targets.kernels.interleave import channel_order
 from qcompile.targets.kernels.packing import Pair, fold_zero_point, require_window
 from qcompile.targets.layout import Layout
 
@@ -41,8 +46,9 @@ class DepthwiseConv:
 
     Four input rows of a column are interleaved, so that a dword of a vector holds one channel
     of them and one dot instruction does up to four taps; output rows of a tile share the
-    operands, each with weights that are zero where a row is not its own. A tile is a few
-    output rows and pixels; its accumulators stay in registers.
+    operands, each with weights that are zero where a row is not its own. Where the set's dot
+    has a single tap, rows stay as they are. A tile is a few output rows and pixels; its
+    accumulators stay in registers.
 
     Buffers, all flat: x, weights int8, bias int32, multiplier float32, with a residual r and
     r_multiplier float32[1], y. `pack` makes the three constants.
@@ -98,7 +104,7 @@ class DepthwiseConv:
     @property
     def window(self) -> Window:
         """Return the shape of the window."""
-        return Window(self.kernel, self.strides, self.dilations)
+        return Window(self.kernel, self.strides, self.dilations, self.isa.taps)
 
     def macs(self) -> int:
         """Multiply-accumulates of one run."""
@@ -144,11 +150,12 @@ class DepthwiseConv:
             channels = strip.channel + np.array(order)
             taken = np.minimum(channels, self.y.c - 1)
             rows = weight[taken, 0].transpose(1, 2, 0)
-            dwords = np.zeros((len(self.window.dots(self.tile)), len(order), 4), np.int8)
-            for dot, dword in zip(self.window.dots(self.tile), dwords, strict=True):
+            dots = self.window.dots(self.tile)
+            operands = np.zeros((len(dots), len(order), self.isa.taps), np.int8)
+            for dot, operand in zip(dots, operands, strict=True):
                 for byte, kh in dot.bytes.items():
-                    dword[:, byte] = rows[kh, dot.kw]
-            parts.append((dwords.ravel(), folded[taken], multiplier[taken]))
+                    operand[:, byte] = rows[kh, dot.kw]
+            parts.append((operands.ravel(), folded[taken], multiplier[taken]))
         weights, biases, multipliers = (
             np.concatenate(arrays) for arrays in zip(*parts, strict=True)
         )
@@ -158,7 +165,7 @@ class DepthwiseConv:
         """Return the PrimFunc."""
         assert self.tile is not None
         channels = sum(strip.vectors for strip in self.strips()) * self.isa.lanes
-        weights = channels * 4 * len(self.window.dots(self.tile))
+        weights = channels * self.isa.taps * len(self.window.dots(self.tile))
         r = self.residual
         with IRBuilder() as builder, tir.prim_func():
             tir.func_name("main")

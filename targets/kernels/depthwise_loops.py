@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr
 from qcompile.targets.kernels import edges
-from qcompile.targets.kernels.depthwise_window import WindowTile
+from qcompile.targets.kernels.blocks import Registers, widened
+from qcompile.targets.kernels.depthwise_window import QUAD, WindowTile
 from qcompile.targets.kernels.epilogue import centered, rescale, span
 from qcompile.targets.kernels.halo import fill_halo
-from qcompile.targets.kernels.interleave import QUAD, interleave, restore, scatter, widen
+from qcompile.targets.kernels.interleave import operands, restore, scatter
 
 if TYPE_CHECKING:
     from qcompile.targets.kernels.depthwise_conv import DepthwiseConv
+
+
+At = Callable[[int, int, int], int]
+"""The number of an accumulator: (row, pixel, vector)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,27 +90,25 @@ class DepthwiseLoops:
     def _tile(self, place: Place) -> None:
         """Compute and store one tile, its accumulators in registers."""
         lanes, rows, pixels = self.conv.isa.lanes, self.tile.rows, self.tile.pixels
-        size = rows * pixels * place.vectors * lanes
-        acc = tir.alloc_buffer((size,), "int32", scope="local")
+        acc = Registers(rows * pixels * place.vectors, lanes)
 
-        def at(row: int, pixel: int, vector: int) -> Expr:
-            return span(((row * pixels + pixel) * place.vectors + vector) * lanes, lanes)
+        def at(row: int, pixel: int, vector: int) -> int:
+            return (row * pixels + pixel) * place.vectors + vector
 
         outputs = [(row, pixel) for row in range(rows) for pixel in range(pixels)]
         for row, pixel in outputs:
             for vector in range(place.vectors):
                 bias = self.bias[span(place.packed + vector * lanes, lanes)]
-                tir.buffer_store(acc, bias, [at(row, pixel, vector)])
+                acc[at(row, pixel, vector)] = bias
         self._accumulate(place, acc, at)
         for row, pixel in outputs:
             sums = [acc[at(row, pixel, vector)] for vector in range(place.vectors)]
             self._store(place, row, pixel, sums)
 
-    def _accumulate(self, place: Place, acc: Any, at: Any) -> None:
+    def _accumulate(self, place: Place, acc: Registers, at: At) -> None:
         """Take each column once: interleave its rows, then do every dot that reads it."""
         isa, window, lanes = self.conv.isa, self.conv.window, self.conv.isa.lanes
         dots = window.dots(self.tile)
-        operand = 4 * lanes
         for column in window.columns(self.tile):
             for group, rows in enumerate(window.groups(self.tile)):
                 packed = self._operands(place, column, rows)
@@ -114,42 +118,42 @@ class DepthwiseLoops:
                     )
                     if dot.group != group or inside or not 0 <= pixel < self.tile.pixels:
                         continue
-                    for vector, a in enumerate(packed):
-                        start = place.packed * 4 * len(dots)
-                        start += (number * place.vectors + vector) * operand
+                    start = place.packed * isa.taps * len(dots)
+                    start += number * place.vectors * isa.taps * lanes
+                    weights = self._weights(start, place.vectors)
+                    for vector, (a, w) in enumerate(zip(packed, weights, strict=True)):
                         where = at(dot.row, pixel, vector)
-                        weights = isa.weights(self.w, start)
-                        tir.buffer_store(acc, isa.dot(acc[where], a, weights), [where])
+                        acc[where] = isa.lane_dot(acc[where], a, w)
+
+    def _weights(self, start: Expr, vectors: int) -> list[Expr]:
+        """Return the weight operands of a dot, one for each vector of channels."""
+        lanes, taps = self.conv.isa.lanes, self.conv.isa.taps
+        if taps == 1:
+            return widened(self.w, start, lanes, vectors)
+        size = taps * lanes
+        return [self.w[span(start + vector * size, size)] for vector in range(vectors)]
 
     def _operands(self, place: Place, column: int, rows: list[int]) -> list[Expr]:
-        """Return the dot operands of up to four input rows, at one column."""
+        """Return the dot operands of a group of input rows, at one column."""
         conv, lanes = self.conv, self.conv.isa.lanes
         top = place.h * conv.strides[0] - conv.pads[0]
         left = place.w * conv.strides[1] - conv.pads[1]
-        loaded = [
-            self.x[
-                span(
-                    conv.x.at(place.n, top + row, left + column, place.channel),
-                    place.vectors * lanes,
-                )
-            ]
-            for row in rows
-        ]
-        return interleave(loaded, lanes) if place.vectors == QUAD else [widen(loaded, lanes)]
+        starts = [conv.x.at(place.n, top + row, left + column, place.channel) for row in rows]
+        if conv.isa.taps == 1:
+            return widened(self.x, starts[0], lanes, place.vectors)
+        loaded = [self.x[span(start, place.vectors * lanes)] for start in starts]
+        return operands(loaded, lanes, place.vectors)
 
     def _store(self, place: Place, row: int, pixel: int, sums: list[Expr]) -> None:
         conv, lanes = self.conv, self.conv.isa.lanes
         residuals = self._residuals(place, row, pixel)
         results = [
-            conv.epilogue.widest(
-                rescale(
-                    total,
-                    self.multiplier[span(place.packed + vector * lanes, lanes)],
-                    lanes=lanes,
-                    residual=residual,
-                    r_multiplier=None if residual is None else self._r_multiplier(),
-                ),
+            rescale(
+                total,
+                self.multiplier[span(place.packed + vector * lanes, lanes)],
                 lanes=lanes,
+                residual=residual,
+                r_multiplier=None if residual is None else self._r_multiplier(),
             )
             for vector, (total, residual) in enumerate(zip(sums, residuals, strict=True))
         ]
@@ -158,13 +162,14 @@ class DepthwiseLoops:
             tir.buffer_store(self.y, self._narrow(results), [span(index, QUAD * lanes)])
             return
         room, dtype = self._room(place, conv.y.c_pad), conv.epilogue.dtype
-        edges.save(self.y, index, tir.cast(results[0], f"{dtype}x{lanes}"), lanes, room, dtype)
+        value = conv.epilogue.store(results[0], lanes=lanes)
+        edges.save(self.y, index, value, lanes, room, dtype)
 
     def _narrow(self, results: list[Expr]) -> Expr:
-        isa, dtype = self.conv.isa, self.conv.epilogue.dtype
-        if isa.narrow is not None and dtype != "float32":
-            return isa.narrow(results, dtype)
-        return restore([tir.cast(v, f"{dtype}x{isa.lanes}") for v in results], isa.lanes)
+        isa, epilogue = self.conv.isa, self.conv.epilogue
+        if isa.narrow is not None and epilogue.dtype != "float32":
+            return isa.narrow(results, epilogue)
+        return restore([epilogue.store(t, lanes=isa.lanes) for t in results], isa.lanes)
 
     def _r_multiplier(self) -> Expr:
         return tir.broadcast(self.scale[0], self.conv.isa.lanes)

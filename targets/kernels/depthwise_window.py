@@ -7,11 +7,14 @@ from collections.abc import Mapping
 
 Pair = tuple[int, int]
 
-BYTES = 4
-"""Input rows that one dot instruction takes."""
+QUAD = 4
+"""Vectors of channels that are computed together."""
 
 EPILOGUE = 6
 """Instructions that finish an accumulator, in units of a dot."""
+
+UNPACK = (3, 6, 6, 8, 8)
+"""Instructions that make a quad's operands: of a plain row, then of 1 to 4 interleaved."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Dot:
     Attributes:
         row: Output row of the tile.
         kw: Column of the window.
-        group: Group of up to four input rows.
-        bytes: Byte of a dword -> kh; other bytes meet a weight of zero.
+        group: Group of input rows.
+        bytes: Byte of a lane -> kh; other bytes meet a weight of zero.
     """
 
     row: int
@@ -44,17 +47,21 @@ class Dot:
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """Kernel size, strides and dilations, each down and right."""
+    """Kernel size, strides and dilations, each down and right.
+
+    `taps` is how many input rows one dot takes: 4, whose bytes are interleaved, or 1.
+    """
 
     kernel: Pair
     strides: Pair
     dilations: Pair
+    taps: int = 4
 
     def groups(self, tile: WindowTile) -> list[list[int]]:
-        """Return the input rows that the tile reads, from its first one, in groups of four."""
+        """Return the input rows that the tile reads, from its first one, in groups."""
         taps = range(self.kernel[0])
         rows = sorted({self._row(row, kh) for row in range(tile.rows) for kh in taps})
-        return [rows[start : start + BYTES] for start in range(0, len(rows), BYTES)]
+        return [rows[start : start + self.taps] for start in range(0, len(rows), self.taps)]
 
     def columns(self, tile: WindowTile) -> list[int]:
         """Return the input columns that the tile reads, from its first one."""
@@ -85,17 +92,17 @@ def best_window_tile(window: Window, size: Pair, registers: int) -> WindowTile:
     tiles = [
         WindowTile(rows, pixels)
         for rows in range(1, min(4, size[0]) + 1)
-        for pixels in range(1, min(registers // BYTES, size[1]) + 1)
-        if BYTES * rows * pixels + BYTES + 2 <= registers
+        for pixels in range(1, min(registers // QUAD, size[1]) + 1)
+        if QUAD * rows * pixels + QUAD + 2 <= registers
     ]
     return min(tiles, key=lambda tile: instructions(window, tile, size))
 
 
 def instructions(window: Window, tile: WindowTile, size: Pair) -> float:
     """Return the estimated instructions for four vectors of channels of the whole output."""
-    dots = BYTES * len(window.dots(tile)) * tile.pixels
-    unpack = sum(8 if len(rows) > 2 else 6 for rows in window.groups(tile))
+    dots = QUAD * len(window.dots(tile)) * tile.pixels
+    unpack = sum(UNPACK[len(rows) if window.taps > 1 else 0] for rows in window.groups(tile))
     unpack *= len(window.columns(tile))
-    results = BYTES * EPILOGUE * tile.rows * tile.pixels
+    results = QUAD * EPILOGUE * tile.rows * tile.pixels
     count = -(-size[0] // tile.rows) * -(-size[1] // tile.pixels)
     return count * (dots + unpack + results + 10)

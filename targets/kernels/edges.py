@@ -14,7 +14,7 @@ def load(buffer: Any, index: Expr, lanes: int, room: int, dtype: str) -> Expr:
     """Return a vector of which only `room` lanes may be read; the others hold anything."""
     if room >= lanes:
         return buffer[span(index, lanes)]
-    part = tir.alloc_buffer((lanes,), dtype, scope="local")
+    part = tir.alloc_buffer((lanes,), dtype, scope="global")
     for lane in range(room):
         tir.buffer_store(part, buffer[index + lane], [lane])
     return part[span(0, lanes)]
@@ -25,7 +25,7 @@ def save(buffer: Any, index: Expr, value: Expr, lanes: int, room: int, dtype: st
     if room >= lanes:
         tir.buffer_store(buffer, value, [span(index, lanes)])
         return
-    part = tir.alloc_buffer((lanes,), dtype, scope="local")
+    part = tir.alloc_buffer((lanes,), dtype, scope="global")
     tir.buffer_store(part, value, [span(0, lanes)])
     for lane in range(room):
         tir.buffer_store(buffer, part[lane], [index + lane])

@@ -83,6 +83,15 @@ class Epilogue:
             integer = integer + splat("int32", self.zero_point, lanes)
         return integer
 
+    def clamp_stored(self, stored: Expr, *, lanes: int) -> Expr:
+        """Return 8-bit numbers clamped to [lo, hi], where that is less than their type."""
+        info = np.iinfo(self.dtype)
+        if self.hi < info.max:
+            stored = tir.min(stored, splat(self.dtype, int(self.hi), lanes))
+        if self.lo > info.min:
+            stored = tir.max(stored, splat(self.dtype, int(self.lo), lanes))
+        return stored
+
     def _clamp(self, t: Expr, lanes: int) -> Expr:
         if self.hi < math.inf:
             t = tir.min(t, splat("float32", self.hi - self.zero_point, lanes))

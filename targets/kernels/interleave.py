@@ -3,7 +3,7 @@
 Unpacking two registers interleaves them inside every 16-byte part, so four rows of 4 * lanes
 channels become four operands whose lanes hold the channels in another order. Constants are
 packed in that order, and narrowing the four results by packs restores the natural one: each
-step is one instruction on x86.
+step is one instruction on x86. With four lanes both orders are the same.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr
-
-QUAD = 4
-"""Vectors of a quad: the channels of one register of bytes."""
+from qcompile.targets.kernels.depthwise_window import QUAD
 
 
 def channel_order(lanes: int, vectors: int) -> list[int]:
@@ -24,6 +22,12 @@ def channel_order(lanes: int, vectors: int) -> list[int]:
         return list(range(lanes))
     parts = range(lanes // 4)
     return [16 * q + 4 * t + i for t in range(QUAD) for q in parts for i in range(4)]
+
+
+def operands(rows: Sequence[Expr], lanes: int, vectors: int) -> list[Expr]:
+    """Return the operands of 1 to 4 rows of 8-bit numbers: one for each vector of channels."""
+    rows = [tir.reinterpret(f"uint8x{vectors * lanes}", row) for row in rows]
+    return interleave(rows, lanes) if vectors == QUAD else [widen(rows, lanes)]
 
 
 def interleave(rows: Sequence[Expr], lanes: int) -> list[Expr]:

@@ -63,7 +63,7 @@ class MaxPool:
         self, x: Any, position: tuple[Expr, Expr, Expr], first: Expr, width: int
     ) -> Expr:
         n, h, w = position
-        best = tir.alloc_buffer((width,), self.dtype, scope="local")
+        best = tir.alloc_buffer((width,), self.dtype, scope="global")
         every = [span(0, width)]
         lowest = int(np.iinfo(self.dtype).min)
         tir.buffer_store(best, splat(self.dtype, lowest, width), every)

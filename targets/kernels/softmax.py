@@ -52,7 +52,7 @@ class Softmax:
             def pixel(n: Expr, h: Expr, w: Expr) -> None:
                 row = self.x.at(n, h, w, 0)
                 greatest = self._greatest(x, row)
-                total = tir.alloc_buffer((1,), "int32", scope="local")
+                total = tir.alloc_buffer((1,), "int32", scope="global")
                 tir.buffer_store(total, tir.int32(0), [0])
                 with tir.serial(self.x.c) as c:
                     entry = table[greatest[0] - tir.cast(x[row + c], "int32")]
@@ -76,7 +76,7 @@ class Softmax:
     def _greatest(self, x: Any, row: Expr) -> Any:
         """Emit the maximum of a row; return a buffer that holds it, as int32, at 0."""
         width = min(4 * self.lanes, 1 << (self.x.c.bit_length() - 1))
-        best = tir.alloc_buffer((width,), self.dtype, scope="local")
+        best = tir.alloc_buffer((width,), self.dtype, scope="global")
         lowest = int(np.iinfo(self.dtype).min)
         tir.buffer_store(best, splat(self.dtype, lowest, width), [span(0, width)])
 
@@ -89,7 +89,7 @@ class Softmax:
             width //= 2
             halves = tir.max(best[span(0, width)], best[span(width, width)])
             tir.buffer_store(best, halves, [span(0, width)])
-        greatest = tir.alloc_buffer((1,), "int32", scope="local")
+        greatest = tir.alloc_buffer((1,), "int32", scope="global")
         tir.buffer_store(greatest, tir.cast(best[0], "int32"), [0])
         return greatest
 

@@ -31,7 +31,7 @@ def emit_conv(node: ir.Node, emit: Emitter) -> None:
     """Emit a QConv over images."""
     x, y, weight = operand(node, 0), node.outputs[0], array(node, 1)
     group = node.attributes["group"].as_int()
-    target = emit.layouts.get(y) or Layout.spatial(static_shape(y), emit.isa.lanes)
+    target = emit.layouts.get(y) or Layout.spatial(static_shape(y), emit.isa.channels)
     fields = operands(node, emit, emit.layout(x), target)
     fields["kernel"] = weight.shape[2:]
     fields |= {name: pair(node, name) for name in ("strides", "dilations", "pads")}
@@ -43,7 +43,7 @@ def emit_conv(node: ir.Node, emit: Emitter) -> None:
 def emit_matmul(node: ir.Node, emit: Emitter) -> None:
     """Emit a QMatMul as a 1x1 convolution over rows."""
     x, y, weight = operand(node, 0), node.outputs[0], array(node, 1)
-    source = Layout.rows(static_shape(x), emit.isa.lanes)
+    source = Layout.rows(static_shape(x), emit.isa.channels)
     target = rows_layout(y, emit)
     template = DenseConv(**operands(node, emit, source, target))
     kernel = np.ascontiguousarray(weight.T)[:, :, None, None]
@@ -74,8 +74,8 @@ def residual_layout(node: ir.Node, emit: Emitter) -> Layout:
 
 def rows_layout(value: ir.Value, emit: Emitter) -> Layout:
     """Return the rows of a value: padded to vectors if it is 8-bit, else without a gap."""
-    lanes = emit.isa.lanes if value in emit.layouts else 1
-    return Layout.rows(static_shape(value), lanes)
+    channels = emit.isa.channels if value in emit.layouts else 1
+    return Layout.rows(static_shape(value), channels)
 
 
 def _produce(

@@ -20,7 +20,7 @@ def emit_average_pool(node: ir.Node, emit: Emitter) -> None:
     """Emit a QAveragePool."""
     y = node.outputs[0]
     multiplier = array(node, 1)
-    target = emit.layouts.get(y) or Layout.spatial(static_shape(y), emit.isa.lanes)
+    target = emit.layouts.get(y) or Layout.spatial(static_shape(y), emit.isa.channels)
     template = AveragePool(
         **_operands(node, emit, target),
         x_zero_point=node.attributes["x_zero_point"].as_int(),

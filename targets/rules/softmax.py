@@ -20,7 +20,7 @@ def emit_softmax(node: ir.Node, emit: Emitter) -> None:
     shape = static_shape(x)
     axis = node.attributes["axis"].as_int() % len(shape)
     if axis == len(shape) - 1:
-        source = Layout.rows(shape, emit.isa.lanes)
+        source = Layout.rows(shape, emit.isa.channels)
         target = source if y in emit.layouts else plain_layout(y)
         template = _softmax(node, emit, source, target)
         emit.produce(

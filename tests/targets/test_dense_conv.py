@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,18 @@ from tests.targets.convolutions import (
     fields,
     reference,
 )
+from tests.targets.emulator import CPUS, needs_emulator
+
+ISAS = [*RUNNABLE, *(pytest.param(isa, marks=needs_emulator) for isa in CPUS)]
+EMULATED = settings(max_examples=30, deadline=None, derandomize=True)
+"""A kernel is compiled, linked and emulated for every example: about 0.4 s."""
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 """A kernel is compiled for every example: about 0.15 s."""
 
 
 @st.composite
-def kernels(draw: st.DrawFn) -> DenseConv:
+def kernels(draw: st.DrawFn, isas: Sequence[Isa]) -> DenseConv:
     """Draw a dense kernel: groups of one channel and more, any tile that fits."""
     group = draw(st.sampled_from([1, 1, 1, 2, 3, 5, 16]))
     most = 40 // group
@@ -41,7 +47,7 @@ def kernels(draw: st.DrawFn) -> DenseConv:
         group * draw(st.integers(1, 2 * most)),
     )
     kernel = DenseConv(
-        **draw(fields(inputs=inputs, outputs=outputs, depthwise=False)), group=group
+        **draw(fields(isas, inputs=inputs, outputs=outputs, depthwise=False)), group=group
     )
     tile = draw(st.sampled_from(tiles(kernel.work(), kernel.isa)))
     chunk = draw(st.integers(1, 40))
@@ -49,21 +55,23 @@ def kernels(draw: st.DrawFn) -> DenseConv:
 
 
 @st.composite
-def products(draw: st.DrawFn) -> DenseConv:
+def products(draw: st.DrawFn, isas: Sequence[Isa]) -> DenseConv:
     """Draw a matrix product, a pixel for each row; often a single row."""
     rows, depth = draw(st.sampled_from([1, 1, 2, 7, 50])), draw(st.integers(1, 200))
-    shared = draw(fields(inputs=depth, outputs=draw(st.integers(1, 150)), depthwise=False))
+    outputs = draw(st.integers(1, 150))
+    shared = draw(fields(isas, inputs=depth, outputs=outputs, depthwise=False))
     names = ("isa", "epilogue", "parallel")
-    lanes, y = shared["isa"].lanes, shared["y"]
+    lanes, y = shared["isa"].channels, shared["y"]
     flat = {name: shared[name] for name in names}
     x = Layout.rows((rows, depth), lanes)
     y = Layout.rows((rows, y.c), 1 if y.c_pad == y.c else lanes)
     return DenseConv(x=x, y=y, **flat, residual=y if draw(st.booleans()) else None)
 
 
-CASES = st.one_of(kernels(), kernels(), products()).flatmap(
-    lambda kernel: st.tuples(st.just(kernel), data(kernel))
-)
+def cases(*isas: Isa) -> st.SearchStrategy[tuple[DenseConv, Data]]:
+    return st.one_of(kernels(isas), kernels(isas), products(isas)).flatmap(
+        lambda kernel: st.tuples(st.just(kernel), data(kernel))
+    )
 
 
 def check(case: tuple[DenseConv, Data]) -> None:
@@ -71,25 +79,42 @@ def check(case: tuple[DenseConv, Data]) -> None:
     assert np.array_equal(compute(kernel, values), reference(kernel, values))
 
 
-@given(CASES)
+@given(cases(*RUNNABLE))
 @QUICK
 def test_equals_reference(case: tuple[DenseConv, Data]) -> None:
     check(case)
 
 
 @pytest.mark.slow
-@given(CASES)
+@given(cases(*RUNNABLE))
 @settings(max_examples=1500, deadline=None)
 def test_equals_reference_often(case: tuple[DenseConv, Data]) -> None:
     check(case)
 
 
-@pytest.mark.parametrize("isa", RUNNABLE, ids=lambda isa: isa.name)
+@needs_emulator
+@pytest.mark.parametrize("isa", CPUS, ids=lambda isa: isa.name)
+@given(drawn=st.data())
+@EMULATED
+def test_equals_reference_emulated(isa: Isa, drawn: st.DataObject) -> None:
+    check(drawn.draw(cases(isa)))
+
+
+@pytest.mark.slow
+@needs_emulator
+@pytest.mark.parametrize("isa", CPUS, ids=lambda isa: isa.name)
+@given(drawn=st.data())
+@settings(max_examples=400, deadline=None)
+def test_equals_reference_emulated_often(isa: Isa, drawn: st.DataObject) -> None:
+    check(drawn.draw(cases(isa)))
+
+
+@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
 @pytest.mark.parametrize("weight", [-128, 127])
 def test_largest_sums_do_not_saturate(isa: Isa, weight: int) -> None:
     """Sums at both ends of int32, every product the largest there is."""
-    depth = 65536
-    total = depth * 255 * weight
+    depth, top = 65536, int(np.iinfo(isa.activation).max)
+    total = depth * top * weight
     bias = -(2**31) - total if weight < 0 else 2**31 - 1 - total
     kernel = DenseConv(
         x=Layout.rows((1, depth)),
@@ -98,7 +123,7 @@ def test_largest_sums_do_not_saturate(isa: Isa, weight: int) -> None:
         epilogue=Epilogue(dtype="float32"),
     )
     values = Data(
-        x=np.full((1, depth, 1, 1), 255, np.uint8),
+        x=np.full((1, depth, 1, 1), top, isa.activation),
         weight=np.full((isa.lanes, depth, 1, 1), weight, np.int8),
         bias=np.full(isa.lanes, bias),
         multiplier=np.ones(isa.lanes, np.float32),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qcompile.targets.isa import Isa
 from qcompile.targets.kernels.depthwise_conv import DepthwiseConv, Strip
 from qcompile.targets.kernels.depthwise_window import (
     Window,
@@ -21,23 +23,28 @@ from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.kernels.interleave import channel_order
 from qcompile.targets.layout import Halo, Layout, round_up
 from qcompile.targets.x86 import VNNI512
-from tests.targets.convolutions import Data, compute, data, fields, reference
+from tests.targets.convolutions import RUNNABLE, Data, compute, data, fields, reference
+from tests.targets.emulator import CPUS, needs_emulator
 
 QUICK = settings(max_examples=30, deadline=None, derandomize=True)
 """A kernel is compiled for every example: about 0.2 s."""
+EMULATED = settings(max_examples=30, deadline=None, derandomize=True)
+"""Linked and emulated as well: about 0.5 s."""
 
 
 @st.composite
-def kernels(draw: st.DrawFn) -> DepthwiseConv:
+def kernels(draw: st.DrawFn, isas: Sequence[Isa]) -> DepthwiseConv:
     """Draw a depthwise kernel: quads, overlapping quads and single vectors."""
     channels = draw(st.one_of(st.integers(1, 40), st.sampled_from([64, 96, 100, 112, 240])))
-    kernel = DepthwiseConv(**draw(fields(inputs=channels, outputs=channels, depthwise=True)))
+    shared = draw(fields(isas, inputs=channels, outputs=channels, depthwise=True))
+    kernel = DepthwiseConv(**shared)
     rows, pixels = draw(st.integers(1, 4)), draw(st.integers(1, 7))
     tile = WindowTile(min(rows, kernel.y.h), min(pixels, kernel.y.w))
     return dataclasses.replace(kernel, tile=draw(st.sampled_from([tile, kernel.tile])))
 
 
-CASES = kernels().flatmap(lambda kernel: st.tuples(st.just(kernel), data(kernel)))
+def cases(*isas: Isa) -> st.SearchStrategy[tuple[DepthwiseConv, Data]]:
+    return kernels(isas).flatmap(lambda kernel: st.tuples(st.just(kernel), data(kernel)))
 
 
 def check(case: tuple[DepthwiseConv, Data]) -> None:
@@ -45,17 +52,34 @@ def check(case: tuple[DepthwiseConv, Data]) -> None:
     assert np.array_equal(compute(kernel, values), reference(kernel, values))
 
 
-@given(CASES)
+@given(cases(*RUNNABLE))
 @QUICK
 def test_equals_reference(case: tuple[DepthwiseConv, Data]) -> None:
     check(case)
 
 
 @pytest.mark.slow
-@given(CASES)
+@given(cases(*RUNNABLE))
 @settings(max_examples=700, deadline=None)
 def test_equals_reference_often(case: tuple[DepthwiseConv, Data]) -> None:
     check(case)
+
+
+@needs_emulator
+@pytest.mark.parametrize("isa", CPUS, ids=lambda isa: isa.name)
+@given(drawn=st.data())
+@EMULATED
+def test_equals_reference_emulated(isa: Isa, drawn: st.DataObject) -> None:
+    check(drawn.draw(cases(isa)))
+
+
+@pytest.mark.slow
+@needs_emulator
+@pytest.mark.parametrize("isa", CPUS, ids=lambda isa: isa.name)
+@given(drawn=st.data())
+@settings(max_examples=200, deadline=None)
+def test_equals_reference_emulated_often(isa: Isa, drawn: st.DataObject) -> None:
+    check(drawn.draw(cases(isa)))
 
 
 def kernel_of(channels: int, **changed: Any) -> DepthwiseConv:
