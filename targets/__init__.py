@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NATIVE", "TARGETS", "find_target", "fitting", "native", "open_device"]
 
-_LAZY = {name: "qcompile.targets.registry" for name in __all__}
+_LAZY = dict.fromkeys(__all__, "qcompile.targets.registry")
 _LAZY["open_device"] = "qcompile.targets.devices.remote"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,7 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from qcompile.errors import CompileError
-
-LINKER = "g++"
+from qcompile.targets.linker import linker
 
 
 def pipeline() -> Any:
@@ -43,17 +40,12 @@ def build_library(module: Any, tvm_target: Mapping[str, Any]) -> bytes:
     """Return the bytes of the shared library; the same module gives the same bytes.
 
     Raises:
-        CompileError: The system has no C++ linker.
+        CompileError: There is no linker for the target.
     """
-    if shutil.which(LINKER) is None:
-        raise CompileError(
-            f"{LINKER} is needed to link the library and is not installed",
-            where="build",
-            hint=f"install it, e.g. apt-get install {LINKER}",
-        )
+    link = linker(tvm_target["mtriple"])
     target = tvm.target.Target(dict(tvm_target))
     executable = relax.build(module, target=target, relax_pipeline=pipeline())
     with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
         path = Path(folder) / "library.so"
-        executable.export_library(str(path))
+        executable.export_library(str(path), fcompile=link)
         return path.read_bytes()

@@ -6,11 +6,15 @@ import difflib
 from collections.abc import Collection
 
 from qcompile.errors import ConfigError
+from qcompile.host import host_arch, host_features
 from qcompile.target import Target
-from qcompile.targets.cpu import host_arch, host_features
+from qcompile.targets.arm import ARM_DOTPROD, ARM_I8MM, ARM_NEON
 from qcompile.targets.x86 import X86_AVX2, X86_AVXVNNI, X86_VNNI
 
-TARGETS = {target.name: target for target in (X86_VNNI, X86_AVXVNNI, X86_AVX2)}
+TARGETS = {
+    target.name: target
+    for target in (X86_VNNI, X86_AVXVNNI, X86_AVX2, ARM_I8MM, ARM_DOTPROD, ARM_NEON)
+}
 """By name; of one architecture the fastest first, which is how `native` picks."""
 
 NATIVE = "native"
