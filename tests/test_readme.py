@@ -64,9 +64,12 @@ def test_the_two_commands() -> None:
     assert "\npytest && " in ci
 
 
-@pytest.mark.parametrize("script", ["samples/fashion_mnist/run.sh", ".ci/run"])
-def test_scripts_parse(script: str) -> None:
-    subprocess.run(["bash", "-n", ROOT / script], check=True)
+SCRIPTS = [ROOT / ".ci/run", *sorted(ROOT.glob("samples/*/*.sh"))]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_parse(script: Path) -> None:
+    subprocess.run(["bash", "-n", script], check=True)
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

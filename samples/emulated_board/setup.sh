@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 LIMIT=${QCOMPILE_BOARD_LIMIT:-900}
 MIRROR=${QCOMPILE_BOARD_MIRROR:-http://deb.debian.org/debian}
 SUITE=bookworm
-PYTHON=3.11
+VERSION=3.11
 DEBS=(python3.11 libstdc++6)
 
 if [[ -z ${QCOMPILE_BOARD_TIMED:-} ]]; then
@@ -41,7 +41,7 @@ install_tools() {
     say "installs with apt-get: ${missing[*]}"
     "${sudo[@]}" apt-get update -q >/dev/null
     DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -qy --no-install-recommends \
-        "${missing[@]}" >/dev/null
+        "${missing[@]}" >/dev/null || fail "cannot install ${missing[*]}" "see apt-get above"
 }
 
 # A private apt state: this machine's own package lists and architectures stay as they are.
@@ -49,7 +49,7 @@ private_apt() {
     apt-get -q \
         -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User=root \
         -o APT::Install-Recommends=false -o APT::Get::AllowUnauthenticated=false \
-        -o Acquire::Languages=none -o Acquire::Retries=3 \
+        -o Acquire::Languages=none -o Acquire::Retries=3 -o APT::Update::Error-Mode=any \
         -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=- \
         -o Dir::State="$apt/state" -o Dir::State::status="$apt/status" \
         -o Dir::Cache="$apt/cache" -o Debug::NoLocking=1 "$@"
@@ -61,8 +61,8 @@ fetch_sysroot() {
     mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial"
     : >"$apt/status"
     echo "deb [signed-by=$keyring] $MIRROR $SUITE main" >"$apt/sources.list"
-    private_apt update >/dev/null
-    private_apt install -y --download-only "${DEBS[@]}" >/dev/null
+    private_apt update >/dev/null && private_apt install -y --download-only "${DEBS[@]}" >/dev/null ||
+        fail "cannot get ${DEBS[*]} from $MIRROR" "another mirror: QCOMPILE_BOARD_MIRROR=URL"
     local deb
     for deb in "$apt"/cache/archives/*.deb; do
         dpkg-deb -x "$deb" "$sysroot"
@@ -70,12 +70,14 @@ fetch_sysroot() {
 }
 
 fetch_wheels() {
-    local python=${PYTHON_FOR_PIP:-python3} wheel
-    "$python" -m pip --version >/dev/null 2>&1 || fail "$python has no pip" "apt-get install python3-pip"
+    local python=${PYTHON:-python3} wheel
+    "$python" -m pip --version >/dev/null 2>&1 ||
+        fail "$python has no pip" "apt-get install python3-pip, or set PYTHON"
     "$python" -m pip download --quiet --disable-pip-version-check --no-deps \
-        --only-binary=:all: --implementation cp --python-version "$PYTHON" \
+        --only-binary=:all: --implementation cp --python-version "$VERSION" \
         --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
-        --platform manylinux2014_aarch64 -d "$board/wheels" "${WHEELS[@]}"
+        --platform manylinux2014_aarch64 -d "$board/wheels" "${WHEELS[@]}" ||
+        fail "cannot get the wheels" "is the package index reachable?"
     mkdir -p "$site"
     for wheel in "$board"/wheels/*.whl; do
         "$python" -m zipfile -e "$wheel" "$site"
@@ -84,13 +86,15 @@ fetch_wheels() {
     rm -rf "$site/tvm/lib/libtvm_compiler.so" "$board/wheels"
 }
 
+mkdir -p "$board"
+exec 9>"$board/lock"
+flock 9 # one setup at a time
 install_tools
 if [[ $(cat "$board/complete" 2>/dev/null) == "$wanted" ]]; then
     say "complete: $board"
     exit 0
 fi
 say "makes $board: Debian $SUITE arm64 ${DEBS[*]}; aarch64 wheels ${WHEELS[*]}"
-mkdir -p "$board"
 rm -rf "$sysroot" "$site" "$board/complete"
 apt=$board/apt
 fetch_sysroot

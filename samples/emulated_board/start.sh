@@ -5,7 +5,7 @@
 # QCOMPILE_BOARD_TRACKER=HOST:PORT tells a tracker of it. Ends when the board answers.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-LIMIT=60
+LIMIT=120
 port=${1:-9190}
 key=${2:-board}
 [[ $port =~ ^[0-9]+$ ]] || fail "PORT is a number, not '$port'" "bash start.sh [PORT] [KEY]"

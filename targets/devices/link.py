@@ -44,7 +44,6 @@ class Link:
             self._relay = subprocess.Popen(
                 [sys.executable, "-I", "-S", relay.__file__, *map(str, sockets), str(seconds)],
                 pass_fds=sockets,
-                start_new_session=True,  # an interrupt from the keyboard is the client's
             )
 
     @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import select
+import signal
 import socket
 import struct
 import sys
@@ -119,4 +120,6 @@ def main(listener: int, device: int, seconds: float) -> int:
 
 
 if __name__ == "__main__":
+    # An interrupt from the keyboard ends the relay, and thereby the call that waits on it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))

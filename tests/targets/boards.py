@@ -19,7 +19,7 @@ SAMPLE = ROOT / "samples" / "emulated_board"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 BOARD = Path(os.environ.get("QCOMPILE_BOARD") or CACHE / "qcompile" / "emulated-board")
 LINKER = "aarch64-linux-gnu-g++"
-SECONDS = 90
+SECONDS = 180
 
 READY = (BOARD / "complete").is_file() and all(map(shutil.which, ("qemu-aarch64", LINKER)))
 REQUIRED = os.environ.get("QCOMPILE_REQUIRE_BOARD") == "1"

@@ -166,6 +166,36 @@ def test_hanging_device_is_given_up_in_time(server: Server, model: CompiledModel
         server.signal_session(signal.SIGKILL)
 
 
+WAIT = """
+import sys
+from qcompile.cli import main
+sys.exit(main(["device", "check", sys.argv[1]]))
+"""
+
+
+def test_interrupt_from_the_keyboard_ends_a_call() -> None:
+    """The whole process group gets it, as from a terminal."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"rpc://127.0.0.1:{listener.getsockname()[1]}"
+        client = subprocess.Popen(
+            [sys.executable, "-c", WAIT, url],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        device, _ = listener.accept()
+        with device:  # it greets, and then says nothing
+            device.recv(100)
+            device.sendall(struct.pack("<ii", 0xFF271, 0))
+            assert device.recv(100)
+            os.killpg(client.pid, signal.SIGINT)
+            _, said = client.communicate(timeout=10)
+    assert (client.returncode, said) == (130, "qcompile: interrupted\n")
+
+
 def test_device_that_is_busy_says_so(server: Server) -> None:
     with (
         open_device(server.url),
