@@ -195,7 +195,7 @@ ARM_DOTPROD = Target(
 
 ARM_NEON = Target(
     name="arm-neon",
-    about="64-bit ARM, no dot products (Cortex-A53, Cortex-A72)",
+    about="64-bit ARM, without dot products (Cortex-A53, Cortex-A72)",
     arch="aarch64",
     features=("asimd",),
     ops=cpu_ops(S8_AFFINE),

@@ -32,4 +32,5 @@ def linker(triple: str) -> Callable[..., Any]:
             where="build",
             hint=f"install it, e.g. apt-get install {package}",
         )
-    return cc.create_shared if own else cc.cross_compiler(command)
+    link: Callable[..., Any] = cc.create_shared if own else cc.cross_compiler(command)
+    return link

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +13,21 @@ import onnx_ir as ir
 import pytest
 
 from qcompile import oracle
-from qcompile.compiler import compile_model
+from qcompile.compiler import compile_model, integer_passes, quantize_model, run_passes
+from qcompile.config import CompileConfig
+from qcompile.host import host_arch, host_features
+from qcompile.importer.load_model import load_model
 from qcompile.report import is_float
 from qcompile.target import Runner, Target
-from qcompile.targets import TARGETS
+from qcompile.targets import TARGETS, fitting, open_device
+from qcompile.targets.devices.remote import RemoteDevice
 from qcompile.targets.lowering import TvmLowering
 from qcompile.validation.first_difference import judge
 from tests.nets import NETS, net, samples
+from tests.targets.boards import board, needs_board
+from tests.targets.emulator import CPUS
+
+HOST = (host_arch(), host_features())
 
 
 def runnable(target: Target) -> Target:
@@ -34,6 +45,10 @@ def runnable(target: Target) -> Target:
     return dataclasses.replace(target, lowering=TvmLowering(isa), features=features)
 
 
+HERE = [name for name, target in TARGETS.items() if target.arch == host_arch()]
+THERE = [name for name, target in TARGETS.items() if target.arch == "aarch64" != host_arch()]
+
+
 def every_value(target: Target, graph: ir.Model, folder: Path) -> Runner:
     """Return a runner that gives out the value of every node."""
     library = folder / "library.so"
@@ -41,7 +56,23 @@ def every_value(target: Target, graph: ir.Model, folder: Path) -> Runner:
     return target.lowering.load(library, graph, every_value=True)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.fixture(scope="module")
+def device_of() -> Iterator[Callable[[str], RemoteDevice]]:
+    """Return a function from a target to a board with the weakest CPU that it may have."""
+    with contextlib.ExitStack() as boards:
+
+        @cache
+        def start(name: str) -> RemoteDevice:
+            lowering = TARGETS[name].lowering
+            assert isinstance(lowering, TvmLowering)
+            return boards.enter_context(
+                open_device(boards.enter_context(board(CPUS[lowering.isa])))
+            )
+
+        yield start
+
+
+@pytest.mark.parametrize("target", HERE)
 @pytest.mark.parametrize("name", NETS)
 def test_every_value_is_the_oracles(name: str, target: str, tmp_path: Path) -> None:
     model = net(NETS[name])
@@ -56,6 +87,57 @@ def test_every_value_is_the_oracles(name: str, target: str, tmp_path: Path) -> N
         if not any(is_float(node) for node in graph.graph):
             expected, got = oracle.run(graph, inputs), compiled.run(inputs)
             assert all(np.array_equal(expected[key], got[key]) for key in expected)
+
+
+@needs_board
+@pytest.mark.parametrize("target", THERE)
+@pytest.mark.parametrize("name", NETS)
+def test_every_value_on_a_board(
+    name: str, target: str, device_of: Callable[[str], RemoteDevice]
+) -> None:
+    model = net(NETS[name])
+    compiled = compile_model(model, target, calibration=samples(model, 4))
+    there = compiled.on(device_of(target))
+    report = there.validate(samples(model, 1, seed=1), layers=True)["oracle"]
+    assert report["bit_exact"]
+    assert not any(layer["differences"] for layer in report["layers"])
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_one_scheme_has_one_answer_on_every_family(name: str) -> None:
+    """u8 or s8 activations, as each target's dot product wants them: the same numbers."""
+    source = net(NETS[name])
+    quantized = quantize_model(source, "x86-vnni", calibration=samples(source, 4))
+    graphs = [
+        run_passes(
+            load_model(quantized, None), integer_passes(TARGETS[target], CompileConfig())
+        )
+        for target in ("x86-vnni", "arm-dotprod")
+    ]
+    kinds = [
+        {value.dtype for node in graph.graph for value in node.outputs} for graph in graphs
+    ]
+    assert ir.DataType.UINT8 not in kinds[1]
+    assert ir.DataType.INT8 not in kinds[0]
+    for inputs in samples(source, 3, seed=1):
+        expected, got = (oracle.run(graph, inputs) for graph in graphs)
+        for output, array in expected.items():
+            np.testing.assert_array_equal(got[output], array, strict=True)
+
+
+@needs_board
+@pytest.mark.skipif(
+    "x86-vnni" not in {target.name for target in fitting(*HOST)}, reason="VNNI"
+)
+def test_one_scheme_has_one_answer_on_two_machines(
+    device_of: Callable[[str], RemoteDevice],
+) -> None:
+    source = net(NETS["pools and a classifier"])
+    here = compile_model(source, "x86-vnni", calibration=samples(source, 4))
+    there = compile_model(here.qdq_graph, "arm-dotprod").on(device_of("arm-dotprod"))
+    for inputs in samples(source, 3, seed=1):
+        expected, got = here.run(inputs)["y"], there.run(inputs)["y"]
+        np.testing.assert_array_equal(got, expected, strict=True)
 
 
 def test_what_was_built_is_reported() -> None:
