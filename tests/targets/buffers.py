@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import tvm
 
+from qcompile.targets.arm import NEON
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Layout
+from tests.targets import emulator
 
 Array = npt.NDArray[Any]
 
@@ -20,7 +22,9 @@ FLAGS = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exist
 CPUS = {16: "cascadelake", 8: "haswell"}
 """LLVM's name of a CPU with vectors of that many lanes."""
 LANES = [lanes for lanes, flag in ((16, "avx512bw"), (8, "avx2")) if flag in FLAGS]
-"""What this machine can run."""
+if emulator.READY or emulator.REQUIRED:
+    LANES.append(NEON.lanes)
+"""What this machine can run; four lanes on an emulated ARM."""
 
 
 def stored(array: Array, layout: Layout, seed: int = 0) -> Array:
@@ -41,9 +45,12 @@ def places(buffer: Array, view: View) -> Array:
 
 def run(template: Any, arguments: Sequence[Array], layout: Layout, dtype: str) -> Array:
     """Return the output buffer of a template built for its number of lanes."""
-    output = tvm.runtime.tensor(np.full(layout.size, 77, dtype))
-    _built(template)(*(tvm.runtime.tensor(array.reshape(-1)) for array in arguments), output)
-    return np.asarray(output.numpy())
+    arrays = [*(array.reshape(-1) for array in arguments), np.full(layout.size, 77, dtype)]
+    if template.lanes == NEON.lanes:
+        return emulator.run(template.func(), NEON, arrays)
+    tensors = [tvm.runtime.tensor(array) for array in arrays]
+    _built(template)(*tensors)
+    return np.asarray(tensors[-1].numpy())
 
 
 def image(buffer: Array, view: View, zero_point: int) -> Array:

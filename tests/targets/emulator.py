@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +18,7 @@ import tvm_ffi.libinfo
 
 from qcompile.targets.arm import DOTPROD, I8MM, NEON
 from qcompile.targets.isa import Isa
+from tests.targets.boards import REQUIRED
 
 Array = npt.NDArray[Any]
 
@@ -39,9 +39,8 @@ def missing() -> str | None:
     return f"apt-get install {' '.join(absent)}" if absent else None
 
 
-EMULATED = missing() is None
-REQUIRED = os.environ.get("QCOMPILE_REQUIRE_BOARD") == "1"
-needs_emulator = pytest.mark.skipif(not EMULATED and not REQUIRED, reason=str(missing()))
+READY = missing() is None
+needs_emulator = pytest.mark.skipif(not READY and not REQUIRED, reason=str(missing()))
 """Skips a test where the tools are missing, unless QCOMPILE_REQUIRE_BOARD=1."""
 
 
