@@ -15,6 +15,7 @@ from qcompile.targets.arm import NEON
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Layout
 from tests.targets import emulator
+from tests.targets.boards import REQUIRED
 
 Array = npt.NDArray[Any]
 
@@ -22,7 +23,7 @@ FLAGS = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exist
 CPUS = {16: "cascadelake", 8: "haswell"}
 """LLVM's name of a CPU with vectors of that many lanes."""
 LANES = [lanes for lanes, flag in ((16, "avx512bw"), (8, "avx2")) if flag in FLAGS]
-if emulator.READY or emulator.REQUIRED:
+if emulator.READY or REQUIRED:
     LANES.append(NEON.lanes)
 """What this machine can run; four lanes on an emulated ARM."""
 
