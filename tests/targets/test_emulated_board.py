@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,25 +81,29 @@ def aarch64(*features: str) -> Target:
     return dataclasses.replace(fake_target(), arch="aarch64", features=features)
 
 
+PLAIN, DOTPROD = "cortex-a72", "neoverse-n1"
+"""CPU models with v8.0 instructions only, and with dot products."""
+
+
 @pytest.fixture(scope="module")
-def plain() -> Iterator[str]:
-    """A board with plain v8.0 instructions."""
-    with board("cortex-a72") as url:
-        yield url
+def url_of() -> Iterator[Callable[[str], str]]:
+    """Gives the URL of a board with that CPU model; each is started once."""
+    with contextlib.ExitStack() as running:
+        yield cache(lambda cpu: running.enter_context(board(cpu)))
 
 
-def test_facts_are_the_emulated_cpus(plain: str) -> None:
-    with open_device(plain) as device:
+def test_facts_are_the_emulated_cpus(url_of: Callable[[str], str]) -> None:
+    with open_device(url_of(PLAIN)) as device:
         assert device.facts["arch"] == "aarch64"
         assert {"asimd", "fp"} <= set(device.facts["features"])
         assert not {"asimddp", "i8mm", "avx2"} & set(device.facts["features"])
         assert device.facts["emulated"]
 
 
-def test_library_runs_there(plain: str, tmp_path: Path) -> None:
+def test_library_runs_there(url_of: Callable[[str], str], tmp_path: Path) -> None:
     x = np.arange(LANES, dtype=np.int32)
     built = library(double, tmp_path)
-    with open_device(plain) as device:
+    with open_device(url_of(PLAIN)) as device:
         runner = device.load(aarch64("asimd"), built, MODEL)
         for _ in range(2):
             np.testing.assert_array_equal(runner({"x": x})["y"], x * 2, strict=True)
@@ -107,12 +113,14 @@ def test_library_runs_there(plain: str, tmp_path: Path) -> None:
         assert min(times) > 0
 
 
-def test_device_that_lacks_an_instruction(plain: str, tmp_path: Path) -> None:
+def test_device_that_lacks_an_instruction(
+    url_of: Callable[[str], str], tmp_path: Path
+) -> None:
     """Refused where the target says what it needs; if it lies, the emulator objects."""
     x = np.random.default_rng(0).integers(-(2**30), 2**30, LANES, np.int32)
     squares = x.view(np.int8).reshape(-1, 4).astype(np.int32) ** 2
     built = library(dot, tmp_path)
-    with open_device(plain) as device:
+    with open_device(url_of(PLAIN)) as device:
         with pytest.raises(CompileError, match="the device's CPU lacks asimddp"):
             device.load(aarch64("asimd", "asimddp"), built, MODEL)
         with pytest.raises(CompileError, match="the device is aarch64"):
@@ -120,16 +128,16 @@ def test_device_that_lacks_an_instruction(plain: str, tmp_path: Path) -> None:
         runner = device.load(aarch64("asimd"), built, MODEL)
         with pytest.raises(CompileError, match=r"ended the connection\n  hint: see the serv"):
             runner({"x": x})
-    with board("neoverse-n1") as url, open_device(url) as device:
+    with open_device(url_of(DOTPROD)) as device:
         got = device.load(aarch64("asimddp"), built, MODEL)({"x": x})["y"]
     np.testing.assert_array_equal(got, x + squares.sum(axis=1))
 
 
 @pytest.mark.parametrize("name", ARM)
-def test_target_on_its_weakest_cpu(name: str) -> None:
+def test_target_on_its_weakest_cpu(name: str, url_of: Callable[[str], str]) -> None:
     source = net(NETS["branches that meet"])
     model = qcompile.compile(source, name, calibration=samples(source, 2))
-    with board(WEAKEST[name]) as url, open_device(url) as device:
+    with open_device(url_of(WEAKEST[name])) as device:
         there = model.on(device)
         for inputs in samples(source, 2, seed=1):
             got, expected = there.run(inputs), oracle.run(model.integer_graph, inputs)
