@@ -27,6 +27,9 @@ class Isa:
         name: For the manifest.
         lanes: int32 lanes of a vector register.
         registers: Vector registers.
+        spare: Registers that a tile leaves beside its accumulators and the operands that it
+            keeps: for operands on their way, where none comes straight from memory, and for
+            constants.
         activation: "uint8" or "int8": the type of the activations that the dots take.
         k_group: Neighbouring input channels that one `dot` sums.
         rows: Pixels of one `dot`.
@@ -46,6 +49,8 @@ class Isa:
         joined: Vectors of neighbouring channels, in natural order, that `narrow` takes at
             most in dense kernels; 1 where each is stored by itself.
         operand_cost: Instructions that make one pixel's share of an operand, for each dot.
+        weight_cost: Instructions that load a register of weights; 0 where dots take it from
+            memory.
         fetch_cycles: Time in which a vector of weights comes from L2.
         tvm_target: What TVM's LLVM back end is told.
         l1_bytes: First-level data cache.
@@ -55,6 +60,7 @@ class Isa:
     name: str
     lanes: int
     registers: int
+    spare: int = 2
     activation: str
     k_group: int
     rows: int = 1
@@ -69,6 +75,7 @@ class Isa:
     narrow: Callable[[Sequence[Expr], Epilogue], Expr] | None = None
     joined: int = 1
     operand_cost: float = 1.0
+    weight_cost: float = 0.0
     fetch_cycles: float = 1.2
     l1_bytes: int = 32 * 1024
     l2_bytes: int = 1024 * 1024

@@ -11,9 +11,6 @@ from qcompile.targets.layout import round_up
 WIDEST = 8
 """Most vectors of output channels in a tile."""
 
-WEIGHTS = 3
-"""Registers of weights that are under way while pixels stay in registers."""
-
 CHUNKS = 16
 """Pieces that parallel work is cut into, so that threads of unequal speed end together."""
 
@@ -76,7 +73,7 @@ def registers(pixels: int, vectors: int, isa: Isa) -> int:
     The fewer operands stay in registers; where a load holds several groups, the pixels do.
     """
     covered = round_up(pixels, isa.rows)
-    kept = covered + WEIGHTS if isa.groups > 1 else min(pixels, vectors) + 1
+    kept = covered + isa.spare if isa.groups > 1 else min(pixels, vectors) + 1
     return covered * vectors + kept
 
 
@@ -107,9 +104,11 @@ def cycles(tile: Tile, work: Work, isa: Isa) -> float:
 def _tile_cycles(pixels: int, vectors: int, steps: int, taps: int, isa: Isa) -> float:
     """Two dots and two loads a cycle; weights come from L2.
 
-    Of tiles that are bound by their dots the one with fewer loads is a little faster.
+    Of tiles that are bound by their dots the one with fewer loads is a little faster. Results
+    that are not stored together take longer.
     """
     pixels = round_up(pixels, isa.rows)
     dots, loads = pixels * vectors, pixels * isa.operand_cost + vectors * isa.rows
     step = max(dots / 2, loads / 2, vectors * isa.rows * isa.fetch_cycles) + loads / 16
-    return steps * step + taps * 4 + dots * 5 + 30
+    results = dots * 5 + pixels * (vectors % isa.joined) * 3
+    return steps * step + taps * 4 + results + 30

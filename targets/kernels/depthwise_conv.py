@@ -93,7 +93,8 @@ class DepthwiseConv:
             )
         require_window(self.x, self.y, self.kernel, self.strides, self.dilations, self.pads)
         if self.tile is None:
-            tile = best_window_tile(self.window, (self.y.h, self.y.w), self.isa.registers)
+            room = self.isa.registers - self.isa.spare
+            tile = best_window_tile(self.window, (self.y.h, self.y.w), room)
             object.__setattr__(self, "tile", tile)
 
     @property
@@ -104,7 +105,13 @@ class DepthwiseConv:
     @property
     def window(self) -> Window:
         """Return the shape of the window."""
-        return Window(self.kernel, self.strides, self.dilations, self.isa.taps)
+        return Window(
+            kernel=self.kernel,
+            strides=self.strides,
+            dilations=self.dilations,
+            taps=self.isa.taps,
+            weight_cost=self.isa.weight_cost,
+        )
 
     def macs(self) -> int:
         """Multiply-accumulates of one run."""

@@ -49,13 +49,19 @@ class Dot:
 class Window:
     """Kernel size, strides and dilations, each down and right.
 
-    `taps` is how many input rows one dot takes: 4, whose bytes are interleaved, or 1.
+    Attributes:
+        kernel: Height and width.
+        strides: Of the window.
+        dilations: Distance of neighbouring taps.
+        taps: Input rows that one dot takes: 4, whose bytes are interleaved, or 1.
+        weight_cost: Instructions that load a weight operand.
     """
 
     kernel: Pair
     strides: Pair
     dilations: Pair
     taps: int = 4
+    weight_cost: float = 0.0
 
     def groups(self, tile: WindowTile) -> list[list[int]]:
         """Return the input rows that the tile reads, from its first one, in groups."""
@@ -88,19 +94,25 @@ class Window:
 
 
 def best_window_tile(window: Window, size: Pair, registers: int) -> WindowTile:
-    """Return the tile with the fewest instructions for an output of that height and width."""
+    """Return the tile with the fewest instructions for an output of that height and width.
+
+    Args:
+        window: The taps.
+        size: Height and width of the output.
+        registers: Vector registers for accumulators and a quad of operands.
+    """
     tiles = [
         WindowTile(rows, pixels)
         for rows in range(1, min(4, size[0]) + 1)
         for pixels in range(1, min(registers // QUAD, size[1]) + 1)
-        if QUAD * rows * pixels + QUAD + 2 <= registers
+        if QUAD * rows * pixels + QUAD <= registers
     ]
     return min(tiles, key=lambda tile: instructions(window, tile, size))
 
 
 def instructions(window: Window, tile: WindowTile, size: Pair) -> float:
     """Return the estimated instructions for four vectors of channels of the whole output."""
-    dots = QUAD * len(window.dots(tile)) * tile.pixels
+    dots = QUAD * len(window.dots(tile)) * (tile.pixels + window.weight_cost)
     unpack = sum(UNPACK[len(rows) if window.taps > 1 else 0] for rows in window.groups(tile))
     unpack *= len(window.columns(tile))
     results = QUAD * EPILOGUE * tile.rows * tile.pixels
