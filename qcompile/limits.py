@@ -44,7 +44,7 @@ class AttributeIs:
     """An attribute must have this value (or be absent, where that is the default)."""
 
     name: str
-    value: float
+    value: float | str
 
     def __call__(self, node: ir.Node, /) -> str | None:
         """Return why not, if not."""

@@ -9,7 +9,7 @@ from qcompile.unary import UNARY_OPS
 
 WEIGHT = (S8_PER_CHANNEL, S8)
 IMAGE = InputRank((4,))
-MOVES = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Pad")
+MOVES = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice")
 
 
 def cpu_ops(activation: QuantSpec) -> tuple[OpSupport, ...]:
@@ -50,6 +50,12 @@ def cpu_ops(activation: QuantSpec) -> tuple[OpSupport, ...]:
             limits=(IMAGE, OneOutput()),
         ),
         OpSupport(op_type="Concat", activation=either, shared_scale=True),
+        OpSupport(
+            op_type="Pad",
+            activation=either,
+            shared_scale=True,
+            limits=(AttributeIs("mode", "constant"),),
+        ),
         *(OpSupport(op_type=op, activation=either, shared_scale=True) for op in MOVES),
         *(OpSupport(op_type=op, activation=either) for op in sorted(UNARY_OPS)),
     )

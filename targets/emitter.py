@@ -195,7 +195,7 @@ class Emitter:
             for value in island.inputs
         ]
         prefix = f"island{len(self.kernels)}_"
-        replay = islands.Replay(self._builder, island.to_relax(), prefix)
+        replay = islands.Replay(self._builder, island.to_relax(self.isa.tvm_target), prefix)
         results = replay.emit(arguments)
         for value, result in zip(island.outputs, results, strict=True):
             flat = relax.op.reshape(result, (math.prod(static_shape(value)),))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -12,10 +13,16 @@ import tvm
 from tvm import relax
 from tvm.relax.frontend.onnx import from_onnx
 
-from qcompile import ops
 from qcompile.errors import UnsupportedOpError
+from qcompile.importer.opset import OPSET, one_line
 
-FLOAT_SIDE_OPS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+
+LOWERED_LATER = frozenset({"relax.call_tir", "relax.reshape"})
+"""Calls that the build turns into instructions of the virtual machine."""
+
+FUSED_AT_MOST = 32
+"""Operators that one float kernel may hold: LLVM's time grows faster than the kernel."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,78 +57,100 @@ class Island:
         ]
         return cls(tuple(nodes), tuple(dict.fromkeys(inputs)), tuple(outputs))
 
-    def to_relax(self) -> Any:
+    def to_relax(self, tvm_target: Mapping[str, Any]) -> Any:
         """Return an IRModule whose `main` computes the outputs from the inputs.
 
         Raises:
             UnsupportedOpError: TVM's importer does not know an operator.
         """
-        model = self.to_onnx()
         try:
-            module = from_onnx(model, keep_params_in_input=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return legalized(
+                    from_onnx(self.to_onnx(), keep_params_in_input=False), tvm_target
+                )
         except Exception as error:
             names = sorted({node.op_type for node in self.nodes})
             raise UnsupportedOpError(
-                f"neither an integer kernel nor a float one: {str(error).splitlines()[-1]}",
+                f"neither an integer kernel nor a float one: {one_line(error)}",
                 where=f"float operators {', '.join(names)} at node {self.nodes[0].name!r}",
                 hint="replace the operator in the model, or cut the model before it",
             ) from error
-        step = relax.transform
-        return tvm.transform.Sequential(
-            [
-                step.DecomposeOpsForInference(),
-                step.CanonicalizeBindings(),
-                step.LegalizeOps(),
-                step.AnnotateTIROpPattern(),
-                step.FoldConstant(),
-                step.FuseOps(),
-                step.FuseTIR(),
-                step.DeadCodeElimination(),
-            ]
-        )(module)
 
     def to_onnx(self) -> onnx.ModelProto:
-        """Return the island as an ONNX model of its own."""
-        constants = dict.fromkeys(
-            value
-            for node in self.nodes
-            for value in node.inputs
-            if value is not None and value.const_value is not None
-        )
-        graph = onnx.GraphProto(
-            name="island",
-            node=[ir.to_proto(node) for node in self.nodes],
-            input=[ir.to_proto(value) for value in self.inputs],
-            output=[ir.to_proto(value) for value in self.outputs],
-        )
-        for value in constants:
+        """Return the island as an ONNX model of its own, its values numbered.
+
+        Any string may name a value in ONNX; not so in the importer.
+        """
+        numbers: dict[str, str] = {"": ""}
+
+        def rename(names: Sequence[str]) -> list[str]:
+            return [numbers.setdefault(name, f"v{len(numbers)}") for name in names]
+
+        graph = onnx.GraphProto(name="island")
+        for node in self.nodes:
+            proto = graph.node.add()
+            proto.CopyFrom(ir.to_proto(node))
+            proto.input[:], proto.output[:] = rename(proto.input), rename(proto.output)
+        for values, infos in ((self.inputs, graph.input), (self.outputs, graph.output)):
+            for value in values:
+                info = infos.add()
+                info.CopyFrom(ir.to_proto(value))
+                (info.name,) = rename([info.name])
+        for value in self._constants():
             assert value.const_value is not None
-            tensor = onnx.numpy_helper.from_array(value.const_value.numpy(), value.name)
+            (name,) = rename([str(value.name)])
+            tensor = onnx.numpy_helper.from_array(value.const_value.numpy(), name)
             graph.initializer.append(tensor)
         owner = self.nodes[0].graph
         assert owner is not None
-        version = owner.opset_imports.get("", 21)
+        version = owner.opset_imports.get("", OPSET)
         return onnx.helper.make_model(
             graph, opset_imports=[onnx.helper.make_opsetid("", version)], ir_version=10
         )
 
-
-def is_float(node: ir.Node) -> bool:
-    """Whether a node belongs to an island: no integers go in or come out of the 8-bit kind."""
-    if node.domain == ops.DOMAIN or node.op_type in FLOAT_SIDE_OPS:
-        return False
-    operands = [*node.inputs[:1], *node.outputs[:1]]
-    eight = (ir.DataType.UINT8, ir.DataType.INT8)
-    return not all(value is not None and value.dtype in eight for value in operands)
+    def _constants(self) -> list[ir.Value]:
+        read = [value for node in self.nodes for value in node.inputs if value is not None]
+        return list(dict.fromkeys(value for value in read if value.const_value is not None))
 
 
-def cluster(graph: ir.Graph) -> list[list[ir.Node]]:
+def legalized(module: Any, tvm_target: Mapping[str, Any]) -> Any:
+    """Return the imported module with every operator as a kernel, neighbours fused.
+
+    Raises:
+        ValueError: TVM has no kernel for an operator.
+    """
+    step = relax.transform
+    steps = tvm.transform.Sequential(
+        [
+            step.DecomposeOpsForInference(),
+            step.CanonicalizeBindings(),
+            step.LegalizeOps(),
+            step.AnnotateTIROpPattern(),
+            step.FoldConstant(),
+            step.FuseOps(),
+            step.FuseTIR(),
+            step.DeadCodeElimination(),
+        ]
+    )
+    depth = {"relax.FuseOps.max_depth": FUSED_AT_MOST}
+    with tvm.target.Target(dict(tvm_target)), tvm.transform.PassContext(config=depth):
+        module = steps(module)
+    for block in module["main"].body.blocks:
+        for binding in block.bindings:
+            operator = getattr(binding.value, "op", None)
+            if isinstance(operator, tvm.ir.Op) and operator.name not in LOWERED_LATER:
+                raise ValueError(f"TVM has no kernel for {operator.name}")
+    return module
+
+
+def cluster(graph: ir.Graph, is_float: Callable[[ir.Node], bool]) -> list[list[ir.Node]]:
     """Return the nodes in a topological order in which float nodes stand together.
 
     Each list is one integer node or a run of float nodes. A run may hold unconnected nodes;
     being consecutive, it can always be computed at once.
     """
-    waiting = {node: sum(1 for _ in node.predecessors()) for node in graph}
+    waiting = {node: len(node.predecessors()) for node in graph}
     ready: dict[bool, list[ir.Node]] = {False: [], True: []}
     for node in graph:
         if waiting[node] == 0:
@@ -138,11 +167,26 @@ def cluster(graph: ir.Graph) -> list[list[ir.Node]]:
             order[-1].append(node)
         else:
             order.append([node])
-        for user in dict.fromkeys(node.successors()):
+        for user in node.successors():
             waiting[user] -= 1
             if waiting[user] == 0:
                 ready[is_float(user)].append(user)
     return [run for run in order if run]
+
+
+def refuse_control_flow(graph: ir.Graph) -> None:
+    """Refuse a node that holds graphs of its own: nothing lowers branches and loops.
+
+    Raises:
+        UnsupportedOpError: Names the node.
+    """
+    for node in graph:
+        if any(attribute.type in GRAPHS for attribute in node.attributes.values()):
+            raise UnsupportedOpError(
+                f"{node.op_type} decides while the model runs, and nothing lowers that",
+                where=f"node {node.name!r}",
+                hint="cut the model before it, or export it with the branch that is taken",
+            )
 
 
 class Replay:

@@ -12,8 +12,8 @@ from qcompile.target import Built, Runner
 from qcompile.targets.build import build_library
 from qcompile.targets.emitter import Emitter
 from qcompile.targets.isa import Isa
-from qcompile.targets.islands import cluster, is_float
-from qcompile.targets.rules import emit_node
+from qcompile.targets.islands import cluster, refuse_control_flow
+from qcompile.targets.rules import emit_node, has_rule
 from qcompile.targets.runner import RelaxRunner
 
 
@@ -26,14 +26,15 @@ class TvmLowering:
     def build(self, model: ir.Model, *, every_value: bool = False) -> Built:
         """Compile the integer graph; see `qcompile.target.Lowering`."""
         graph = model.graph
+        refuse_control_flow(graph)
         emitter = Emitter(graph, self.isa)
         outputs = outputs_of(graph, every_value=every_value)
         kept = frozenset(outputs)
         steps = [
-            partial(emitter.island, run, kept)
-            if is_float(run[0])
-            else partial(emit_node, run[0], emitter)
-            for run in cluster(graph)
+            partial(emit_node, run[0], emitter)
+            if has_rule(run[0])
+            else partial(emitter.island, run, kept)
+            for run in cluster(graph, lambda node: not has_rule(node))
         ]
         library = build_library(emitter.module(outputs, steps), self.isa.tvm_target)
         return Built(library, tuple(emitter.kernels))

@@ -66,6 +66,14 @@ NETS = {
         g (float[1,4,10,10] x, float[8,4,3,3] w1, float[6,8,3,3] w2) => (float[1,6,5,6] y)
         { a = Conv(x, w1)  s = Slice(a, from, to, axes)  p = Pad(s, pads)
           y = Conv(p, w2) }""",
+    "a reflecting pad": """
+        g (float[1,4,8,8] x, float[4,4,3,3] w1, float[4,4,3,3] w2) => (float[1,4,6,6] y)
+        { a = Conv(x, w1)  p = Pad <mode = "reflect"> (a, around)  y = Conv(p, w2) }""",
+    "an island of two outputs": """
+        g (float[1,4,6,6] x, float[4,4,1,1] w1, float[4,4,1,1] w2)
+          => (float[1,4,6,6] y, float[1,4,6,6] z)
+        { a = Conv(x, w1)  b, c = Split <num_outputs = 2, axis = 1> (a)
+          e = Concat <axis = 1> (c, b)  y = Conv(e, w2)  z = Mul(a, e) }""",
     "softmax inside": """
         g (float[1,6,4] x, float[4,8] w1, float[8,4] w2) => (float[1,6,4] y)
         { a = MatMul(x, w1)  s = Softmax <axis = -1> (a)  y = MatMul(s, w2) }""",
@@ -92,6 +100,7 @@ CONSTANTS: dict[str, np.ndarray] = {
     "to": np.array([1000, -1], np.int64),
     "axes": np.array([2, 3], np.int64),
     "pads": np.array([0, 0, 0, 2, 0, 0, 0, 1], np.int64),
+    "around": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
     "last": np.array([3], np.int64),
 }
 

@@ -14,9 +14,10 @@ def describe_activations(graph: ir.Graph) -> bool:
     new = False
     for node in graph:
         grid = node_grid(node)
-        value = node.outputs[0] if node.op_type == "QuantizeLinear" else node.inputs[0]
-        if grid is not None and value is not None and constant(value) is None:
-            new |= _describe(value, grid)
+        if grid is not None:
+            value = node.outputs[0] if node.op_type == "QuantizeLinear" else node.inputs[0]
+            if value is not None and constant(value) is None:
+                new |= _describe(value, grid)
         if node.op_type in MOVE_OPS:
             new |= _carry(node.inputs[0], node.outputs[0])
     for node in reversed(graph):

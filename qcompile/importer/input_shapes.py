@@ -40,12 +40,26 @@ def fix_input_shapes(model: onnx.ModelProto, shapes: Shapes) -> None:
             known = f"did you mean {near[0]!r}?" if near else f"inputs: {', '.join(inputs)}"
             raise CompileError(f"the model has no input {name!r}", where="--shape", hint=known)
     sizes: dict[str, int] = {}
+    for value in inputs.values():
+        if value.name not in shapes:
+            _refuse_empty(value)
     for name, shape in shapes.items():
         _assign(inputs[name], shape, sizes)
     for value in inputs.values():
         if value.name not in shapes:
             _assign(value, _default_shape(value, sizes), sizes)
     _forget_shapes(model.graph, sizes)
+
+
+def _refuse_empty(value: onnx.ValueInfoProto) -> None:
+    """Refuse an input that says it holds nothing."""
+    sizes = value.type.tensor_type.shape.dim
+    if any(dim.HasField("dim_value") and dim.dim_value == 0 for dim in sizes):
+        raise CompileError(
+            "a dimension is 0: it holds no numbers",
+            where=f"input {value.name!r}",
+            hint="export the model with real sizes",
+        )
 
 
 def dims(value: onnx.ValueInfoProto) -> list[int | str]:

@@ -17,6 +17,9 @@ from qcompile.importer.model_file import EXPORT_AGAIN, Source, read_model
 from qcompile.importer.opset import convert_opset, inline_functions, one_line
 
 
+REFUSED_TYPES = (ir.DataType.STRING, ir.DataType.COMPLEX64, ir.DataType.COMPLEX128)
+
+
 def load_model(source: Source, shapes: Shapes | None = None) -> ir.Model:
     """Return a model that every pass can work on.
 
@@ -48,7 +51,7 @@ def _import(proto: onnx.ModelProto, shapes: Shapes) -> ir.Model:
         _gather_constants(model)
         fold_constants(model)
         _gather_constants(model)
-        common.OutputFixPass()(model)
+        _refuse_odd_outputs(model.graph)
         common.RemoveUnusedNodesPass()(model)
         _name_nodes(model)
         return _infer_shapes(model)
@@ -108,10 +111,41 @@ def _infer_shapes(model: ir.Model) -> ir.Model:
             hint="where a Reshape fixes the batch, only that batch fits: --shape",
         ) from error
     model = ir.from_proto(proto)
+    for value in model.graph.inputs:
+        _refuse_type(value, f"input {value.name!r}")
     for node in _nodes(model):
         for value in node.outputs:
             _refuse_open(node, value)
+            _refuse_type(value, f"node {node.name!r} ({node.op_type})")
     return model
+
+
+def _refuse_odd_outputs(graph: ir.Graph) -> None:
+    """Refuse outputs that cannot both keep their names and be told apart."""
+    seen: set[ir.Value] = set()
+    for value in graph.outputs:
+        if value.is_graph_input():
+            raise CompileError(
+                "it is an input handed on, which nothing computes",
+                where=f"output {value.name!r}",
+                hint="remove the output from the model",
+            )
+        if value in seen:
+            raise CompileError(
+                "it is listed twice", where=f"output {value.name!r}", hint="list it once"
+            )
+        seen.add(value)
+
+
+def _refuse_type(value: ir.Value, where: str) -> None:
+    """Refuse a tensor of texts or of complex numbers, and what is no tensor at all."""
+    if value.dtype in REFUSED_TYPES or not isinstance(value.type, ir.TensorType | None):
+        what = value.dtype.name.lower() if value.dtype is not None else "a sequence"
+        raise CompileError(
+            f"{value.name!r} is {what}, and only tensors of numbers can be compiled",
+            where=where,
+            hint="cut the model so that this part stays outside",
+        )
 
 
 def _refuse_open(node: ir.Node, value: ir.Value) -> None:

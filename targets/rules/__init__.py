@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
+from qcompile import ops
 from qcompile.errors import UnsupportedOpError
+from qcompile.graphs.qdq import node_grid, real_constant
 from qcompile.targets.emitter import Emitter
 from qcompile.targets.rules import borders, conv, elementwise, moves, pools, softmax
 
@@ -20,6 +22,25 @@ RULES: Mapping[str, Rule] = {
     **moves.RULES,
     **borders.RULES,
 }
+
+
+EIGHT_BITS = (ir.DataType.UINT8, ir.DataType.INT8)
+
+
+def has_rule(node: ir.Node) -> bool:
+    """Whether a node runs in integers; every other one belongs to a float island.
+
+    These are the operators of our domain, per-tensor Q and DQ with 8 bits, and what moves
+    8-bit integers.
+    """
+    if node.domain == ops.DOMAIN:
+        return True
+    if node.op_type in borders.RULES:
+        return node_grid(node) is not None or real_constant(node.outputs[0]) is not None
+    operands = (node.inputs[0] if node.inputs else None, node.outputs[0])
+    eight = all(value is not None and value.dtype in EIGHT_BITS for value in operands)
+    constant_mode = node.attributes.get_string("mode", "constant") == "constant"
+    return eight and node.op_type in RULES and (node.op_type != "Pad" or constant_mode)
 
 
 def emit_node(node: ir.Node, emit: Emitter) -> None:

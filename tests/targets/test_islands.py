@@ -1,0 +1,86 @@
+"""Float islands: what joins them, and what nothing lowers."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from qcompile.compiler import compile_model
+from qcompile.errors import UnsupportedOpError
+from qcompile.targets.islands import cluster
+from qcompile.targets.rules import has_rule
+from tests.graphs import graph
+from tests.nets import samples
+
+REFUSED = {
+    "a branch": (
+        """g (float[4] x) => (float[4] y) <float zero = {0}>
+        { s = ReduceSum <keepdims = 0> (x)  c = Greater(s, zero)
+          y = If (c) <
+            then_branch: graph = t () => (float[4] a) { a = Neg(x) },
+            else_branch: graph = e () => (float[4] b) { b = Relu(x) }> }""",
+        "If decides while the model runs",
+    ),
+    "an operator that the importer lacks": (
+        "g (float[4] x) => (float[4] y) { y = Celu(x) }",
+        "neither an integer kernel nor a float one",
+    ),
+    "an operator that TVM has no kernel for": (
+        """g (float[1,8] x) => (float[1,2] y, int64[1,2] i) <int64[1] k = {2}>
+        { y, i = TopK(x, k) }""",
+        "TVM has no kernel for relax.topk",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "problem"), REFUSED.values(), ids=REFUSED)
+def test_refused(text: str, problem: str) -> None:
+    model = graph(text)
+    with pytest.raises(UnsupportedOpError, match=problem) as caught:
+        compile_model(model, "x86-vnni", calibration=samples(model, 1))
+    assert caught.value.hint
+
+
+Q16 = """g (float[1,4] x) => (float[1,4] y) <float s = {0.5}, int16 z = {0}>
+    { q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)  y = Neg(d) }"""
+Q_CHANNELS = """g (float[1,2] x) => (float[1,2] y) <float[2] s = {0.5, 0.25}, uint8[2] z = {0, 9}>
+    { q = QuantizeLinear <axis = 1> (x, s, z)  y = DequantizeLinear <axis = 1> (q, s, z) }"""
+Q_DYNAMIC = """g (float[1,4] x) => (float[1,4] y)
+    { q, s, z = DynamicQuantizeLinear(x)  y = DequantizeLinear(q, s, z) }"""
+
+
+@pytest.mark.parametrize("text", [Q16, Q_CHANNELS, Q_DYNAMIC])
+def test_quantization_that_no_kernel_does_stays_float(text: str) -> None:
+    model = graph(text)
+    (value,) = model.graph.inputs
+    compiled = compile_model(model, "x86-vnni")
+    (inputs,) = samples(model, 1)
+    expected = ir_reference(model, inputs)
+    # Both divide, round and multiply in float32; a step of 0.5 would show.
+    assert np.allclose(compiled.run(inputs)["y"], expected, atol=1e-5)
+    assert value.name == "x"
+
+
+def ir_reference(model: ir.Model, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    from onnx.reference import ReferenceEvaluator
+
+    return np.asarray(ReferenceEvaluator(ir.to_proto(model)).run(None, inputs)[0])
+
+
+def test_float_nodes_stand_together() -> None:
+    model = graph("""g (float[4] x) => (float[4] a, float[4] c) <float s = {0.5}, uint8 z = {0}>
+        { a = Neg(x)  q = QuantizeLinear(x, s, z)  b = Abs(x)  d = DequantizeLinear(q, s, z)
+          c = Add(b, d) }""")
+    runs = cluster(model.graph, lambda node: not has_rule(node))
+    names = [[node.op_type for node in run] for run in runs]
+    assert names == [["QuantizeLinear"], ["DequantizeLinear"], ["Neg", "Abs", "Add"]]
+
+
+def test_any_text_may_name_a_value() -> None:
+    model = graph("g (float[1,4] x) => (float[1,4] y) { a = Neg(x)  b = Abs(a)  y = Neg(b) }")
+    for name, node in zip(("a b/c", "ä\n:0"), model.graph, strict=False):
+        node.outputs[0].name = name
+    (inputs,) = samples(model, 1)
+    compiled = compile_model(model, "x86-vnni", calibration=[inputs])
+    assert np.array_equal(compiled.run(inputs)["y"], -np.abs(inputs["x"]))
