@@ -14,8 +14,9 @@ from tvm import relax
 from qcompile import ops
 from qcompile.regions import constant
 from qcompile.target import KernelInfo
-from qcompile.targets import islands
+from qcompile.targets.float_kernels import Replay
 from qcompile.targets.isa import Isa
+from qcompile.targets.islands import Island
 from qcompile.targets.kernels.move import Move
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Layout
@@ -187,7 +188,7 @@ class Emitter:
 
     def island(self, nodes: Sequence[ir.Node], keep: frozenset[ir.Value]) -> None:
         """Emit float nodes through TVM's importer."""
-        island = islands.Island.around(nodes, keep)
+        island = Island.around(nodes, keep)
         if not island.outputs:
             return
         arguments = [
@@ -195,7 +196,7 @@ class Emitter:
             for value in island.inputs
         ]
         prefix = f"island{len(self.kernels)}_"
-        replay = islands.Replay(self._builder, island.to_relax(self.isa.tvm_target), prefix)
+        replay = Replay(self._builder, island.to_relax(self.isa.tvm_target), prefix)
         results = replay.emit(arguments)
         for value, result in zip(island.outputs, results, strict=True):
             flat = relax.op.reshape(result, (math.prod(static_shape(value)),))

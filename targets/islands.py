@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import onnx
 import onnx_ir as ir
-import tvm
-from tvm import relax
-from tvm.relax.frontend.onnx import from_onnx
 
 from qcompile.errors import UnsupportedOpError
 from qcompile.importer.opset import OPSET, one_line
+from qcompile.regions import constant
+from qcompile.targets.float_kernels import import_float
+
+RATIO_BOUND = 1e-6
+"""A scale is a float32: ten of its last bits, relative."""
 
 GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-
-LOWERED_LATER = frozenset({"relax.call_tir", "relax.reshape"})
-"""Calls that the build turns into instructions of the virtual machine."""
-
-FUSED_AT_MOST = 32
-"""Operators that one float kernel may hold: LLVM's time grows faster than the kernel."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +58,10 @@ class Island:
         Raises:
             UnsupportedOpError: TVM's importer does not know an operator.
         """
+        for node in self.nodes:
+            refuse_rounded_resize(node)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return legalized(
-                    from_onnx(self.to_onnx(), keep_params_in_input=False), tvm_target
-                )
+            return import_float(self.to_onnx(), tvm_target)
         except Exception as error:
             names = sorted({node.op_type for node in self.nodes})
             raise UnsupportedOpError(
@@ -112,36 +105,6 @@ class Island:
     def _constants(self) -> list[ir.Value]:
         read = [value for node in self.nodes for value in node.inputs if value is not None]
         return list(dict.fromkeys(value for value in read if value.const_value is not None))
-
-
-def legalized(module: Any, tvm_target: Mapping[str, Any]) -> Any:
-    """Return the imported module with every operator as a kernel, neighbours fused.
-
-    Raises:
-        ValueError: TVM has no kernel for an operator.
-    """
-    step = relax.transform
-    steps = tvm.transform.Sequential(
-        [
-            step.DecomposeOpsForInference(),
-            step.CanonicalizeBindings(),
-            step.LegalizeOps(),
-            step.AnnotateTIROpPattern(),
-            step.FoldConstant(),
-            step.FuseOps(),
-            step.FuseTIR(),
-            step.DeadCodeElimination(),
-        ]
-    )
-    depth = {"relax.FuseOps.max_depth": FUSED_AT_MOST}
-    with tvm.target.Target(dict(tvm_target)), tvm.transform.PassContext(config=depth):
-        module = steps(module)
-    for block in module["main"].body.blocks:
-        for binding in block.bindings:
-            operator = getattr(binding.value, "op", None)
-            if isinstance(operator, tvm.ir.Op) and operator.name not in LOWERED_LATER:
-                raise ValueError(f"TVM has no kernel for {operator.name}")
-    return module
 
 
 def cluster(graph: ir.Graph, is_float: Callable[[ir.Node], bool]) -> list[list[ir.Node]]:
@@ -189,46 +152,29 @@ def refuse_control_flow(graph: ir.Graph) -> None:
             )
 
 
-class Replay:
-    """Emits the body of an imported module's `main` into another function being built."""
+def refuse_rounded_resize(node: ir.Node) -> None:
+    """Refuse a Resize whose scale is not the ratio of its sizes: TVM would use that ratio.
 
-    def __init__(self, builder: Any, module: Any, prefix: str) -> None:
-        self._builder = builder
-        self._main = module["main"]
-        self._known: dict[Any, Any] = {
-            variable: builder.add_func(
-                function.with_attr("global_symbol", prefix + variable.name_hint),
-                prefix + variable.name_hint,
+    Raises:
+        UnsupportedOpError: Names the node, the scale and the sizes.
+    """
+    scales = (
+        constant(node.inputs[2]) if node.op_type == "Resize" and len(node.inputs) > 2 else None
+    )
+    x, y = node.inputs[0] if node.inputs else None, node.outputs[0]
+    if scales is None or x is None or x.shape is None or y.shape is None:
+        return
+    axes = node.attributes.get_ints("axes") or range(len(x.shape))
+    corners = (
+        node.attributes.get_string("coordinate_transformation_mode", "") == "align_corners"
+    )
+    for axis, scale in zip(axes, scales.reshape(-1), strict=False):
+        before, after = int(x.shape.numpy()[axis]), int(y.shape.numpy()[axis])
+        ratio = after / before
+        if abs(ratio - float(scale)) > RATIO_BOUND * ratio and not corners:
+            raise UnsupportedOpError(
+                f"Resize by {float(scale):g} from {before} to {after}: no float kernel "
+                "computes a scale that is not the ratio of the sizes",
+                where=f"node {node.name!r}",
+                hint="export it with sizes, or with a scale that divides evenly",
             )
-            for variable, function in module.functions.items()
-            if isinstance(function, tvm.tirx.PrimFunc)
-        }
-
-    def emit(self, arguments: Sequence[Any]) -> list[Any]:
-        """Emit the bindings with these arguments and return the outputs."""
-        self._known.update(zip(self._main.params, arguments, strict=True))
-        for block in self._main.body.blocks:
-            for binding in block.bindings:
-                self._known[binding.var] = self._builder.emit(self._rewrite(binding.value))
-        result = self._rewrite(self._main.body.body)
-        if isinstance(result, relax.Tuple):
-            return list(result.fields)
-        if not isinstance(result.ty, relax.TupleType):
-            return [result]
-        return [
-            self._builder.emit(relax.TupleGetItem(result, index))
-            for index in range(len(result.ty.fields))
-        ]
-
-    def _rewrite(self, expression: Any) -> Any:
-        """Return the expression with this function's variables and kernels."""
-        if isinstance(expression, relax.Var | tvm.ir.GlobalVar):
-            return self._known[expression]
-        if isinstance(expression, relax.Tuple):
-            return relax.Tuple([self._rewrite(field) for field in expression.fields])
-        if isinstance(expression, relax.TupleGetItem):
-            return relax.TupleGetItem(self._rewrite(expression.tuple_value), expression.index)
-        if isinstance(expression, relax.Call):
-            arguments = [self._rewrite(argument) for argument in expression.args]
-            return relax.Call(expression.op, arguments, expression.attrs, expression.ty_args)
-        return expression

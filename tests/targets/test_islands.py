@@ -26,6 +26,11 @@ REFUSED = {
         "g (float[4] x) => (float[4] y) { y = Celu(x) }",
         "neither an integer kernel nor a float one",
     ),
+    "a Resize by a scale that the sizes do not tell": (
+        """g (float[1,1,5,5] x) => (float[1,1,8,8] y) <float[4] s = {1, 1, 1.7, 1.7}>
+        { y = Resize <mode = "nearest"> (x, , s) }""",
+        "Resize by 1.7 from 5 to 8",
+    ),
     "an operator that TVM has no kernel for": (
         """g (float[1,8] x) => (float[1,2] y, int64[1,2] i) <int64[1] k = {2}>
         { y, i = TopK(x, k) }""",
@@ -44,7 +49,8 @@ def test_refused(text: str, problem: str) -> None:
 
 Q16 = """g (float[1,4] x) => (float[1,4] y) <float s = {0.5}, int16 z = {0}>
     { q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)  y = Neg(d) }"""
-Q_CHANNELS = """g (float[1,2] x) => (float[1,2] y) <float[2] s = {0.5, 0.25}, uint8[2] z = {0, 9}>
+Q_CHANNELS = """g (float[1,2] x) => (float[1,2] y)
+    <float[2] s = {0.5, 0.25}, uint8[2] z = {0, 9}>
     { q = QuantizeLinear <axis = 1> (x, s, z)  y = DequantizeLinear <axis = 1> (q, s, z) }"""
 Q_DYNAMIC = """g (float[1,4] x) => (float[1,4] y)
     { q, s, z = DynamicQuantizeLinear(x)  y = DequantizeLinear(q, s, z) }"""
@@ -65,11 +71,14 @@ def test_quantization_that_no_kernel_does_stays_float(text: str) -> None:
 def ir_reference(model: ir.Model, inputs: dict[str, np.ndarray]) -> np.ndarray:
     from onnx.reference import ReferenceEvaluator
 
-    return np.asarray(ReferenceEvaluator(ir.to_proto(model)).run(None, inputs)[0])
+    answers = ReferenceEvaluator(ir.to_proto(model)).run(None, inputs)
+    assert isinstance(answers, list)
+    return np.asarray(answers[0])
 
 
 def test_float_nodes_stand_together() -> None:
-    model = graph("""g (float[4] x) => (float[4] a, float[4] c) <float s = {0.5}, uint8 z = {0}>
+    model = graph("""g (float[4] x) => (float[4] a, float[4] c)
+        <float s = {0.5}, uint8 z = {0}>
         { a = Neg(x)  q = QuantizeLinear(x, s, z)  b = Abs(x)  d = DequantizeLinear(q, s, z)
           c = Add(b, d) }""")
     runs = cluster(model.graph, lambda node: not has_rule(node))
