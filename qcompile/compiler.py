@@ -235,8 +235,8 @@ def _target(target: str | Target) -> Target:
 
 
 def _golden_inputs(model: ir.Model, data: Dataset | None) -> dict[str, Array]:
-    if data is not None:
-        return next(iter(data.batches()))[0]
+    if data is not None and data.first_batch is not None:
+        return data.first_batch
     random = np.random.default_rng(SEED)
     inputs: dict[str, Array] = {}
     for spec in input_specs(model):

@@ -119,6 +119,15 @@ def test_a_float_model_needs_calibration() -> None:
     assert "--calib" in str(caught.value)
 
 
+def test_a_generator_calibrates_as_a_list_does() -> None:
+    model = net(RESIDUAL)
+    data = samples(model, 4)
+    listed = compile_model(model, "x86-vnni", calibration=data)
+    generated = compile_model(model, "x86-vnni", calibration=(each for each in data))
+    assert np.array_equal(generated.golden.inputs["x"], data[0]["x"])
+    assert generated.manifest == listed.manifest
+
+
 def test_a_batch_of_a_dynamic_model_is_chosen_with_shapes() -> None:
     proto = ir.to_proto(net(RESIDUAL))
     assert isinstance(proto, onnx.ModelProto)

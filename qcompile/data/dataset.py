@@ -42,6 +42,8 @@ class Dataset:
         batch: Samples a run, None where the inputs have no batch axis in common.
         count: The number of samples; None for an iterable before its first whole pass.
         digest: SHA-256 of the samples as the model gets them; "" before a whole pass.
+        first_batch: The first run of `batches`, kept for later, when an iterator may be used
+            up; None before one was begun.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Dataset:
         self.batch = batch_of(self.inputs)
         self.count = source.count
         self.digest = ""
+        self.first_batch: dict[str, Array] | None = None
         self._source = source
         self._preprocess = preprocess or Preprocess()
         self._label_key = label_key
@@ -110,10 +113,16 @@ class Dataset:
         for sample in self:
             waiting.append(sample)
             if len(waiting) == size:
-                yield _join(waiting, size), size
+                yield self._run_of(waiting, size), size
                 waiting = []
         if waiting:
-            yield _join(waiting, size), len(waiting)
+            yield self._run_of(waiting, size), len(waiting)
+
+    def _run_of(self, samples: Sequence[dict[str, Array]], size: int) -> dict[str, Array]:
+        arrays = _join(samples, size)
+        if self.first_batch is None:
+            self.first_batch = {name: array.copy() for name, array in arrays.items()}
+        return arrays
 
 
 def load_data(
