@@ -12,8 +12,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import PassBase, PassResult, common
 
-from qcompile import oracle
-from qcompile.artifact import Golden, graph_bytes
+from qcompile.artifact import graph_bytes
 from qcompile.artifact.manifest import make_manifest
 from qcompile.calibration.calibrate import calibrate
 from qcompile.config import CompileConfig
@@ -40,6 +39,7 @@ from qcompile.passes.retarget_activations import RetargetActivations
 from qcompile.stages import Stages
 from qcompile.target import Target
 from qcompile.targets import find_target
+from qcompile.validation.golden_run import golden_run
 from qcompile.validation.reference import fingerprint
 
 AfterPass = Callable[[PassBase, PassResult], None]
@@ -169,7 +169,7 @@ def compile_model(
         built = target.lowering.build(integer_graph)
     with stages.stage("golden run"):
         inputs = _golden_inputs(integer_graph, quantized.data)
-        golden = Golden(inputs, oracle.run(integer_graph, inputs))
+        golden = golden_run(target, integer_graph, built.library, inputs)
     qdq_graph = portable(quantized.graph)
     manifest = make_manifest(
         target=target,

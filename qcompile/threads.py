@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from qcompile.errors import CompileError
 
@@ -34,3 +36,24 @@ def settle(threads: int | None = None) -> int:
             hint=f"set {VARIABLE}={threads} before the first run, or use `qcompile bench`",
         )
     return _settled[0]
+
+
+@contextlib.contextmanager
+def unsettled() -> Iterator[None]:
+    """Let kernels run in this block and leave the thread count open.
+
+    Where it is open, they run on one thread: the kernels ask the variable at every launch,
+    and a launch on one thread makes no pool.
+    """
+    if _settled:
+        yield
+        return
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before

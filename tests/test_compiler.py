@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,8 @@ from qcompile.compiler import (
 )
 from qcompile.config import CompileConfig
 from qcompile.errors import CompileError, UnsupportedOpError
+from qcompile.target import Built, Lowering, Runner
+from qcompile.targets import find_target
 from qcompile.targets.x86 import X86_VNNI
 from tests.graphs import graph
 from tests.nets import NETS, net, samples
@@ -126,6 +131,62 @@ def test_a_generator_calibrates_as_a_list_does() -> None:
     generated = compile_model(model, "x86-vnni", calibration=(each for each in data))
     assert np.array_equal(generated.golden.inputs["x"], data[0]["x"])
     assert generated.manifest == listed.manifest
+
+
+@dataclasses.dataclass(frozen=True)
+class WrongAnswers:
+    """A lowering whose library adds a step to every output."""
+
+    real: Lowering = X86_VNNI.lowering
+
+    def build(self, model: ir.Model, *, every_value: bool = False) -> Built:
+        return self.real.build(model, every_value=every_value)
+
+    def load(self, library: Path, model: ir.Model, *, every_value: bool = False) -> Runner:
+        run = self.real.load(library, model, every_value=every_value)
+        return lambda inputs: {name: array + 1 for name, array in run(inputs).items()}
+
+
+def test_a_kernel_that_does_not_give_the_oracles_integers_stops_the_compile() -> None:
+    model = net(RESIDUAL)
+    wrong = dataclasses.replace(find_target("native"), lowering=WrongAnswers())
+    with pytest.raises(CompileError, match="do not give the oracle's integers") as caught:
+        compile_model(model, wrong, calibration=samples(model, 1))
+    assert caught.value.where == "output 'y'"
+
+
+def test_what_runs_elsewhere_is_not_run() -> None:
+    model = net(RESIDUAL)
+    elsewhere = dataclasses.replace(X86_VNNI, arch="s390x", lowering=WrongAnswers())
+    compile_model(model, elsewhere, calibration=samples(model, 1))
+
+
+COMPILE_THEN_BENCH = '''
+import os
+from qcompile.compiler import compile_model
+from tests.nets import net, samples
+model = net("""g (float[1,16,40,40] x, float[64,16,3,3] w1, float[64,64,3,3] w2)
+  => (float[1,64,36,36] y) { a = Conv(x, w1)  y = Conv(a, w2) }""")
+compiled = compile_model(model, "native", calibration=samples(model, 1))
+assert "TVM_NUM_THREADS" not in os.environ
+before = len(os.listdir("/proc/self/task"))
+assert compiled.bench(threads=3, runs=2)["threads"] == 3
+print(len(os.listdir("/proc/self/task")) - before)
+'''
+
+
+def test_a_compile_leaves_the_thread_count_open() -> None:
+    environment = {**os.environ}
+    environment.pop("TVM_NUM_THREADS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE_THEN_BENCH],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "2"  # the two workers beside the caller
 
 
 def test_a_batch_of_a_dynamic_model_is_chosen_with_shapes() -> None:
