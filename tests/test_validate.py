@@ -42,6 +42,16 @@ def test_bit_exact() -> None:
     assert "accuracy" not in report
 
 
+def test_another_shape_is_a_difference() -> None:
+    model = compiled(OracleLowering(wrong={"y": lambda array: array[:, :3]}))
+    report = model.validate(samples(2))
+    difference = report["oracle"]["first_difference"]
+    assert difference is not None
+    assert difference["node"] == "node_y"
+    assert difference["shapes"] == ([1, 4], [1, 3])
+    assert not report["golden"]
+
+
 def test_first_difference_is_named() -> None:
     report = compiled(OracleLowering(wrong={"r": off_by_one})).validate(samples(3))
     difference = report["oracle"]["first_difference"]

@@ -95,10 +95,14 @@ def run_validate(args: argparse.Namespace) -> int:
     difference = report["oracle"]["first_difference"]
     if difference is None:
         return 0
+    what = (
+        f"its shape is {difference['shapes'][1]}, the oracle's {difference['shapes'][0]}"
+        if "shapes" in difference
+        else f"{difference['count']} values are not the oracle's, first at "
+        f"{difference['index']}: {difference['got']} for {difference['expected']}"
+    )
     print(
-        f"qcompile: error: node {difference['node']!r} ({difference['op_type']}): "
-        f"{difference['count']} values are not the oracle's, first at {difference['index']}: "
-        f"{difference['got']} for {difference['expected']}\n"
+        f"qcompile: error: node {difference['node']!r} ({difference['op_type']}): {what}\n"
         "  hint: this is a bug of qcompile; please report it with the model",
         file=sys.stderr,
     )
@@ -126,9 +130,9 @@ def run_bench(args: argparse.Namespace) -> int:
 def run_run(args: argparse.Namespace) -> int:
     """Run once and write the outputs."""
     from qcompile.data.npz import npz_bytes, read_npz
-    from qcompile.files import check_writable, write_atomic
+    from qcompile.files import check_output, write_atomic
 
-    check_writable(args.out)
+    check_output(args.out, [args.artifact, args.input])
     with loaded(args) as model:
         outputs = model.run(read_npz(args.input))
     write_atomic(args.out, npz_bytes(outputs))

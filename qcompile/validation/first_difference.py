@@ -6,6 +6,7 @@ difference is never the echo of an earlier one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
@@ -33,15 +34,22 @@ SUMS = frozenset(
 """Linear operators: run on absolute values they give the magnitudes that are added up."""
 
 
-class Difference(TypedDict):
-    """Where compiled and oracle part: `index` is the first element of `count` that differ."""
-
+class _Required(TypedDict):
     node: str
     op_type: str
     index: list[int]
     expected: float
     got: float
     count: int
+
+
+class Difference(_Required, total=False):
+    """Where compiled and oracle part: `index` is the first element of `count` that differ.
+
+    Where not even the shapes are equal, `shapes` has them and `index` is empty.
+    """
+
+    shapes: tuple[list[int], list[int]]
 
 
 class Judged(TypedDict):
@@ -102,6 +110,16 @@ def float_bound(node: ir.Node, inputs: Sequence[Array | None], expected: Array) 
 
 def compare(node: ir.Node, expected: Array, got: Array, bound: float) -> Difference | None:
     """Return how the two arrays differ by more than the bound; NaN equals NaN."""
+    if expected.shape != got.shape:
+        return {
+            "node": node_name(node),
+            "op_type": node.op_type,
+            "index": [],
+            "expected": math.nan,
+            "got": math.nan,
+            "count": max(expected.size, 1),
+            "shapes": (list(expected.shape), list(got.shape)),
+        }
     differs = different(expected, got, bound)
     if not differs.any():
         return None
@@ -117,8 +135,9 @@ def compare(node: ir.Node, expected: Array, got: Array, bound: float) -> Differe
 
 
 def different(expected: Array, got: Array, bound: float) -> npt.NDArray[np.bool_]:
-    """Return which elements differ by more than the bound."""
-    assert expected.shape == got.shape, (expected.shape, got.shape)
+    """Return which elements differ by more than the bound; one True for another shape."""
+    if expected.shape != got.shape:
+        return np.ones(1, np.bool_)
     unequal = np.asarray(expected != got)
     if expected.dtype.kind != "f":
         return unequal
