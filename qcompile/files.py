@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from qcompile.errors import CompileError
@@ -36,6 +37,26 @@ def check_writable(path: Path) -> None:
         raise _refused(path, error) from error
 
 
+def check_output(path: Path, sources: Iterable[Path | None]) -> None:
+    """Refuse an output path that is an input or cannot be written, before any work.
+
+    Args:
+        path: Where the output goes.
+        sources: The files that the command reads; None for one that was not given.
+
+    Raises:
+        CompileError: Writing would destroy an input, or is not possible.
+    """
+    check_writable(path)
+    for source in sources:
+        if source is not None and _is_same(path, source):
+            raise CompileError(
+                "it is an input of this command, and writing would destroy it",
+                where=str(path),
+                hint="choose another place with -o",
+            )
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write the bytes beside the path, then rename: a reader never sees half a file.
 
@@ -55,6 +76,11 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise _refused(path, error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _is_same(path: Path, source: Path) -> bool:
+    """Whether both are one file, under whatever names."""
+    return path.exists() and source.exists() and path.samefile(source)
 
 
 def _beside(path: Path) -> Path:

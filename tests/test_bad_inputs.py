@@ -164,6 +164,36 @@ OPTIONS = {
 }
 
 
+OVERWRITES = {
+    "compile: model": "compile m.onnx --target x86-vnni --calib c.npz -o ./m.onnx",
+    "compile: default name": "compile sub/m.qcm --target x86-vnni --calib c.npz",
+    "compile: link to the data": COMPILE + " -o link.npz",
+    "compile: config": COMPILE + " --config c.toml -o c.toml",
+    "compile: weights beside the model": "compile w.onnx --target x86-vnni -o w.data",
+    "compile: a sample": "compile m.onnx --target x86-vnni --calib sub -o sub/a.npy",
+    "quantize: data": "quantize m.onnx --target x86-vnni --calib c.npz -o c.npz",
+    "run: input": "run m.qcm --input in.npz -o in.npz",
+    "run: artifact": "run m.qcm --input in.npz -o m.qcm",
+}
+
+
+@pytest.mark.parametrize("command", OVERWRITES.values(), ids=OVERWRITES)
+def test_an_input_is_never_overwritten(
+    command: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ir.to_proto(graph(MODEL))
+    weights = onnx.numpy_helper.to_array(model.graph.initializer[0])
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights, "w"))
+    (folder / "c.toml").write_text('recipe = "auto"\n')
+    (folder / "link.npz").symlink_to("c.npz")
+    (folder / "sub").mkdir()
+    (folder / "sub" / "m.qcm").symlink_to("../m.qcm")
+    np.save("sub/a.npy", np.ones((2, 4, 4), np.float32))
+    onnx.save(model, "w.onnx", save_as_external_data=True, location="w.data", size_threshold=0)
+    check(command.split(), "is an input of this command", "-o", folder, capsys)
+    assert (folder / "sub" / "a.npy").read_bytes().startswith(b"\x93NUMPY")
+
+
 @pytest.mark.parametrize(("options", "problem", "hint"), OPTIONS.values(), ids=OPTIONS)
 def test_options(
     options: str, problem: str, hint: str, folder: Path, capsys: pytest.CaptureFixture[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,11 +34,11 @@ def add_commands(commands: Any) -> None:
 
 def run_compile(args: argparse.Namespace) -> int:
     """Compile, save, report."""
-    from qcompile.files import check_writable
+    from qcompile.files import check_output
     from qcompile.report import json_text
 
     out = args.out or options.beside(args.model, ".qcm")
-    check_writable(out)
+    check_output(out, _sources(args, out))
     from qcompile.compiler import compile_model
     from qcompile.validation.reference import model_files
 
@@ -53,9 +54,9 @@ def run_compile(args: argparse.Namespace) -> int:
 
 def run_quantize(args: argparse.Namespace) -> int:
     """Quantize and write the QDQ graph."""
-    from qcompile.files import check_writable, write_atomic
+    from qcompile.files import check_output, write_atomic
 
-    check_writable(args.out)
+    check_output(args.out, _sources(args, args.out))
     from qcompile.artifact import graph_bytes
     from qcompile.compiler import quantize_model
 
@@ -112,6 +113,23 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--print-after", metavar="PASS", help="print the graph to stderr")
     parser.add_argument("--verify-each", action="store_true", help="check after every pass")
     options.add_preprocess(parser)
+
+
+def _sources(args: argparse.Namespace, out: Path) -> list[Path | None]:
+    """Return the files that the command reads, where one of them could be the output."""
+    from qcompile.errors import CompileError
+
+    sources = [args.model, args.calib, args.config]
+    if not out.exists():
+        return sources
+    from qcompile.data.sources import SAMPLES
+    from qcompile.validation.reference import model_files
+
+    if args.calib is not None and args.calib.is_dir():
+        sources += [path for path in args.calib.iterdir() if path.suffix.lower() in SAMPLES]
+    with contextlib.suppress(CompileError):  # the importer says what is wrong with a model
+        sources += model_files(args.model)
+    return sources
 
 
 def _arguments(args: argparse.Namespace) -> Mapping[str, Any]:

@@ -23,6 +23,8 @@ from qcompile.data.npy import (
 from qcompile.errors import CompileError
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm"})
+SAMPLES = IMAGES | {".npy"}
+"""What a folder of samples is looked through for."""
 
 
 @dataclasses.dataclass(frozen=True)
