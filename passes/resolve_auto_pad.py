@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from qcompile.errors import CompileError
+
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 POOLS = frozenset({"MaxPool", "AveragePool"})
 
@@ -23,6 +25,9 @@ class ResolveAutoPad(ir.passes.InPlacePass):
     Kept: a node whose sizes are unknown; ceil_mode with an average that counts its padding,
     since it does not count what ceil_mode adds; ceil_mode with auto_pad VALID, where the
     ONNX text and its shape inference differ; ceil_mode that needs a window full of padding.
+
+    Refused: ceil_mode where the last window would start in the padding at the end. Shape
+    inference counts that window and runtimes drop it, so the graph has no one meaning.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -30,6 +35,8 @@ class ResolveAutoPad(ir.passes.InPlacePass):
         modified = False
         for node in ir.traversal.RecursiveGraphIterator(model.graph):
             window = find_window(node)
+            if window is not None and node.attributes.get_int("ceil_mode", 0) == 1:
+                _refuse_disputed(node, window)
             pads = resolve_pads(node, window) if window is not None else None
             if window is None or pads is None:
                 continue
@@ -93,6 +100,26 @@ def resolve_pads(node: ir.Node, window: Window) -> tuple[int, ...] | None:
     if counted or auto_pad == "VALID" or any(map(int.__ge__, ends, window.kernel)):
         return None
     return (*pads[:rank], *ends)
+
+
+def _refuse_disputed(node: ir.Node, window: Window) -> None:
+    """Refuse a pool whose shape counts a window that runtimes drop.
+
+    Raises:
+        CompileError: Names the node.
+    """
+    shape = node.outputs[0].shape
+    if shape is None or not shape.is_static():
+        return
+    rank = len(window.size)
+    pads = _ints(node, "pads", (0,) * 2 * rank)
+    for axis, count in enumerate(_sizes(shape)):
+        if (count - 1) * window.strides[axis] >= window.size[axis] + pads[axis]:
+            raise CompileError(
+                "runtimes disagree about a window that starts in the padding",
+                where=f"node {node.name!r} ({node.op_type})",
+                hint="export the model with ceil_mode=0, or with explicit pads",
+            )
 
 
 def _ceil_padding(window: Window, pads: tuple[int, ...]) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from qcompile.errors import CompileError
 from qcompile.passes.resolve_auto_pad import ResolveAutoPad
 from tests.graphs import assert_graph, graph
 
@@ -102,6 +103,37 @@ def test_keeps(before: str) -> None:
     result = ResolveAutoPad()(graph(before))
     assert not result.modified
     assert_graph(result.model, before)
+
+
+DISPUTED = {
+    "kernel below stride": """g (float[1,1,6,6] x) => (float[1,1,4,4] y)
+        { y = MaxPool <kernel_shape: ints = [1,1], strides: ints = [2,2],
+                       ceil_mode: int = 1> (x) }""",
+    "average": """g (float[1,1,6,6] x) => (float[1,1,4,4] y)
+        { y = AveragePool <kernel_shape: ints = [1,1], strides: ints = [2,2],
+                           ceil_mode: int = 1> (x) }""",
+    "average that counts padding": """g (float[1,1,6,5] x) => (float[1,1,4,5] y)
+        { y = AveragePool <kernel_shape: ints = [2,1], strides: ints = [2,1],
+                           pads: ints = [0,0,1,0], ceil_mode: int = 1,
+                           count_include_pad: int = 1> (x) }""",
+    "padding at the end of one axis": """g (float[1,1,8,8] x) => (float[1,1,5,4] y)
+        { y = MaxPool <kernel_shape: ints = [2,3], strides: ints = [2,3],
+                       pads: ints = [1,0,0,2], ceil_mode: int = 1> (x) }""",
+    "inside a branch": """g (bool c, float[1,1,6,6] x) => (float[1,1,4,4] y)
+        { y = If (c) <
+            then_branch: graph = t () => (float[1,1,4,4] a)
+              { a = MaxPool <kernel_shape: ints = [1,1], strides: ints = [2,2],
+                             ceil_mode: int = 1> (x) },
+            else_branch: graph = e () => (float[1,1,4,4] b)
+              { b = ConstantOfShape (s) }> }""",
+}
+
+
+@pytest.mark.parametrize("text", DISPUTED.values(), ids=DISPUTED)
+def test_refuses_a_window_that_starts_in_the_padding(text: str) -> None:
+    model = graph(text.replace("{ y = If", "<int64[4] s = {1,1,4,4}> { y = If"))
+    with pytest.raises(CompileError, match=r"Pool\): runtimes disagree.*\n.*ceil_mode=0"):
+        ResolveAutoPad()(model)
 
 
 def run(model: ir.Model) -> npt.NDArray[np.float32]:
