@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import qcompile.targets
 from qcompile import cli, threads
 from qcompile.cli import compile as cli_compile
 from qcompile.cli.after_pass import after_pass
+from qcompile.cli.interrupts import remembered_interrupts
 from qcompile.errors import CompileError
 from qcompile.passes.cancel_qdq import CancelQdq
 from qcompile.report import compile_report
@@ -86,6 +88,27 @@ USAGE = {
     ),
     "unknown command": (["compil"], "invalid choice: 'compil'", "did you mean 'compile'?"),
     "unknown option": (["targets", "--jsn"], "unrecognized arguments: --jsn", "'--json'?"),
+    "option of another command": (
+        ["targets", "--thread=2"],
+        "unrecognized arguments: --thread=2",
+        "see `qcompile targets --help`",
+    ),
+    "option of an action": (
+        ["device", "check", "u", "--jsn"],
+        "--jsn",
+        "did you mean '--json'?",
+    ),
+    "option given already": (
+        ["run", "m.qcm", "--input", "i", "-o", "o", "--inptu", "i"],
+        "unrecognized arguments: --inptu i",
+        "see `qcompile run --help`",
+    ),
+    "option from the future": (
+        ["compile", "m.onnx", "--target", "native", "--tune", "3"],
+        "unrecognized arguments: --tune 3",
+        "see `qcompile compile --help`",
+    ),
+    "argument too many": (["inspect", "a", "json"], "unrecognized arguments: json", "see"),
     "no target": (
         ["compile", "m.onnx"],
         "required: --target",
@@ -243,6 +266,76 @@ def test_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
         ["bash", "-c", command], capture_output=True, text=True, check=False
     )
     assert result.stderr == ""
+
+
+STREAMS = {
+    "closed": ("inspect {file} >&-", "stdout is closed"),
+    "full": ("inspect {file} >/dev/full", "cannot write: No space left on device"),
+    "full, help": ("--help >/dev/full", "cannot write: No space left on device"),
+}
+
+
+@pytest.mark.parametrize(("command", "problem"), STREAMS.values(), ids=STREAMS)
+def test_stdout_that_takes_nothing(tmp_path: Path, command: str, problem: str) -> None:
+    command = f"{sys.executable} -m qcompile {command.format(file=float_model(tmp_path))}"
+    result = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    first, second = result.stderr.splitlines()
+    assert first == f"qcompile: error: {problem}"
+    assert second.startswith("  hint: ")
+
+
+def interrupted_import(body: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line with a module that is interrupted while it is imported."""
+    code = f"""
+import importlib.abc, signal, sys, types
+class Interrupting(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+{body}
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["qcompile", "targets"]
+from qcompile.__main__ import main
+sys.exit(main())"""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+
+
+IMPORTS = {
+    "our own": """
+        if name == "qcompile.cli.command":
+            signal.raise_signal(signal.SIGINT)""",
+    "a library's": """
+        if name == "onnx_ir":
+            signal.raise_signal(signal.SIGINT)""",
+    "a native one, which raises ImportError": """
+        if name == "onnx_ir":
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt as error:
+                raise ImportError("initialization failed") from error""",
+}
+
+
+@pytest.mark.parametrize("body", IMPORTS.values(), ids=IMPORTS)
+def test_interrupt_during_an_import(body: str) -> None:
+    result = interrupted_import(body)
+    assert result.stderr == "qcompile: interrupted\n"
+    assert (result.returncode, result.stdout) == (130, "")
+
+
+def test_interrupt_that_cannot_be_raised_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    class Destructor:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    with remembered_interrupts() as interrupts:
+        Destructor()
+    assert interrupts == [signal.SIGINT]
+    assert capsys.readouterr().err == ""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_verify_names_the_pass_that_breaks_the_graph() -> None:
