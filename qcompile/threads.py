@@ -19,14 +19,17 @@ def settle(threads: int | None = None) -> int:
 
     Args:
         threads: The count; None takes what is settled, else what the variable says, else
-            every core there is.
+            every core that the process may use, and never more.
 
     Raises:
-        CompileError: Another count is settled already.
+        CompileError: Another count is settled already, or it is more than the cores that
+            this process may use: spinning threads would wait for one another.
     """
     if not _settled:
+        cores = len(os.sched_getaffinity(0))
+        check_cores(threads, cores, "this process may use")
         before = os.environ.get(VARIABLE, "")
-        every = int(before) if before.isdigit() else len(os.sched_getaffinity(0))
+        every = min(int(before), cores) if before.isdigit() and int(before) else cores
         _settled.append(threads or every)
         os.environ[VARIABLE] = str(_settled[0])
     if threads not in (None, _settled[0]):
@@ -57,3 +60,17 @@ def unsettled() -> Iterator[None]:
             del os.environ[VARIABLE]
         else:
             os.environ[VARIABLE] = before
+
+
+def check_cores(threads: int | None, cores: int, whose: str) -> None:
+    """Refuse more threads than there are cores.
+
+    Raises:
+        CompileError: Says how many there are.
+    """
+    if threads is not None and threads > cores:
+        raise CompileError(
+            f"{threads} threads, and {whose} {cores} core{'s' if cores > 1 else ''}",
+            where="--threads",
+            hint=f"give at most --threads {cores}",
+        )

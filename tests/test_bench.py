@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,15 @@ def test_thread_count_is_settled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads.settle() == threads.settle(1) == 1
     with pytest.raises(CompileError, match="already runs with 1 threads"):
         threads.settle(2)
+
+
+def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    with pytest.raises(CompileError, match=r"3 threads, and this process may use 2 cores\n"):
+        threads.settle(3)
+    monkeypatch.setenv(VARIABLE, "64")
+    assert threads.settle() == 2
+    assert os.environ[VARIABLE] == "2"
 
 
 RESIDUAL = """g (float[1,8,6,6] x) => (float[1,8,6,6] y)

@@ -18,7 +18,7 @@ import numpy as np
 from qcompile.benchmark.peers import PEERS, Peer
 from qcompile.data.run_inputs import nearest
 from qcompile.errors import CompileError
-from qcompile.threads import settle
+from qcompile.threads import check_cores, settle
 
 if TYPE_CHECKING:
     from qcompile.device import Device
@@ -91,7 +91,8 @@ def bench(
             faster of their two models is their latency.
 
     Raises:
-        CompileError: An unknown or missing peer, or the thread count can no longer be set.
+        CompileError: An unknown or missing peer, a thread count that can no longer be set, or
+            one above the cores.
     """
     if model.device is not None:
         return bench_on_device(model, model.device, threads, against, runs)
@@ -133,7 +134,7 @@ def bench_on_device(
     """Measure the model on the device that it runs on, by the device's own clock.
 
     Raises:
-        CompileError: Peers were named; they do not run there.
+        CompileError: Peers were named, which do not run there, or too many threads.
     """
     if against:
         raise CompileError(
@@ -141,7 +142,9 @@ def bench_on_device(
             where="--against",
             hint="measure with --device or with --against",
         )
-    threads = threads or device.facts["cores"]
+    cores = device.facts["cores"]
+    check_cores(threads, cores, "the device has")
+    threads = threads or cores
     times = device.seconds(
         model.target,
         model.library,

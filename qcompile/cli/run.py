@@ -113,7 +113,8 @@ def run_bench(args: argparse.Namespace) -> int:
     """Measure; the thread count is settled before anything is loaded."""
     from qcompile.threads import settle
 
-    settle(args.threads)
+    if args.device is None:
+        settle(args.threads)
     from qcompile.report import json_text
 
     with loaded(args) as model:
