@@ -18,6 +18,10 @@ def check_writable(path: Path) -> None:
     Raises:
         CompileError: The folder is missing or takes no file, or the path is not a file.
     """
+    if str(path) == "-":
+        raise CompileError(
+            "outputs are not written to stdout", where="-o -", hint="name a file"
+        )
     path = path.resolve()
     if path.exists() and not path.is_file():
         raise CompileError(

@@ -275,6 +275,11 @@ USES = {
     "validate: no reference": (VALIDATE + " --reference no.onnx", "no such file", ""),
     "validate: bad reference": (VALIDATE + " --reference text.npz", "text.npz: ", ""),
     "bench: peer": ("bench m.qcm --against onxruntime", "unknown peer", "'onnxruntime'"),
+    "bench: threads": ("bench m.qcm --threads 10000", "10000 threads", "at most --threads"),
+    "run: stdout": ("run m.qcm --input in.npz -o -", "not written to stdout", "name a file"),
+    "validate: scale": (VALIDATE + " --scale 0", "--scale: a factor of 0", ""),
+    "inspect: folder": ("inspect folder.qcm", "folder.qcm: is a directory", ""),
+    "run: folder": ("run folder.qcm --input in.npz -o o.npz", "is a directory", ""),
     "inspect: missing": ("inspect no.onnx", "no.onnx: no such file", ""),
     "inspect: text": ("inspect text.npz", "text.npz: ", ""),
     "targets: name": ("targets x86", "unknown target 'x86'", ""),
@@ -294,6 +299,7 @@ def test_uses(
     np.savez("pickle.npz", x=np.array([Evil()], dtype=object))
     np.save("array.npy", x)
     put("text.npz", b"hello")()
+    Path("folder.qcm").mkdir()
     put("cut.npz", Path("in.npz").read_bytes()[:100])()
     check(command.split(), problem, hint, folder, capsys)
     assert not (folder / "unpickled").exists()

@@ -120,6 +120,7 @@ USAGE = {
         "see `qcompile compile --help`",
     ),
     "no number": (["validate", "m.qcm", "--data", "d", "--scale", "x"], "--scale", "see"),
+    "no peer": (["bench", "m.qcm", "--against", ""], "--against: '' names nothing", "see"),
     "no thread": (["bench", "m.qcm", "--threads", "0"], "not a positive integer", "see"),
 }
 

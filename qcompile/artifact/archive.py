@@ -162,6 +162,8 @@ def sha256(data: bytes) -> str:
 
 
 def _read_sealed(path: Path) -> dict[str, bytes]:
+    if path.is_dir():
+        raise CompileError("is a directory", where=str(path), hint="give the .qcm file")
     if not path.is_file():
         raise CompileError("no such file", where=str(path), hint="check the path")
     try:

@@ -60,8 +60,11 @@ def numbers(text: str) -> tuple[float, ...]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Return names that commas part."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """Return names that commas part; at least one."""
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not parts:
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+    return parts
 
 
 def shape(text: str) -> tuple[str, tuple[int, ...]]:

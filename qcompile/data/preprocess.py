@@ -66,6 +66,12 @@ class Preprocess:
         ):
             if not numbers or not np.isfinite(numbers).all():
                 raise CompileError(f"not finite numbers: {numbers}", where=f"--{option}")
+        if self.scale == 0:
+            raise CompileError(
+                "a factor of 0 makes every sample the same",
+                where="--scale",
+                hint="leave it out where nothing is to be scaled",
+            )
         if 0 in self.std:
             raise CompileError("a standard deviation of 0", where="--std")
         if 1 not in (len(self.mean), len(self.std)) and len(self.mean) != len(self.std):
