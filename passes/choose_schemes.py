@@ -16,15 +16,9 @@ from qcompile.graphs.qdq import real_constant
 from qcompile.ops import FLOAT_REASON
 from qcompile.quant import QParams, QuantSpec
 from qcompile.regions import WEIGHTED_OPS, Region
-from qcompile.schemes.claims import Schemes
+from qcompile.schemes.claims import Schemes, Use
 from qcompile.schemes.placement import Placement, output_axis, place
-from qcompile.schemes.scale_groups import (
-    ConstantInput,
-    ScaleGroup,
-    Tensor,
-    overrides,
-    scale_groups,
-)
+from qcompile.schemes.scale_groups import ScaleGroup, Tensor, overrides, scale_groups
 from qcompile.schemes.weight_scheme import bias_scale, weight_qparams
 from qcompile.target import Target
 
@@ -40,8 +34,10 @@ class ChooseSchemes(ir.passes.InPlacePass):
 
     An activation has parameters where an integer step reads it, or where a move, a table or
     a softmax gives it; what an arithmetic step gives to float nodes only has none. Tensors
-    that a row ties together (`shared_scale`) get one range, the union of theirs. Constants
-    get theirs from their values; one that is read on two scales becomes two.
+    that a row ties together (`shared_scale`) get one range, the union of theirs; what a
+    Concat ties that others read too keeps its own, and `meta["input_qparams"]` of the Concat
+    has the union's. Constants get theirs from their values; one that is read on two scales
+    becomes two.
 
     Kept: sub-graphs stay float; nothing observes their values.
 
@@ -67,14 +63,14 @@ class ChooseSchemes(ir.passes.InPlacePass):
         for group in scale_groups(placement, self.target, self.config):
             qparams = self._activation_qparams(group, placement)
             for tensor in group.tensors:
-                if isinstance(tensor, ConstantInput):
-                    schemes.claim(tensor.node, tensor.index, qparams)
+                if isinstance(tensor, Use):
+                    schemes.claim(tensor, qparams)
                 else:
                     schemes.activations[tensor] = qparams
         for region in placement.regions:
             if region.anchor.op_type in WEIGHTED_OPS:
                 x = schemes.activations[region.inputs[0]]
-                schemes.claim(region.anchor, 1, self._weight_qparams(region, x))
+                schemes.claim(Use(region.anchor, 1), self._weight_qparams(region, x))
         modified = schemes.write(model)
         for node in ir.traversal.RecursiveGraphIterator(model.graph):
             inside = None if node.graph is model.graph else "it is inside a sub-graph"
@@ -90,10 +86,11 @@ class ChooseSchemes(ir.passes.InPlacePass):
         self, tensor: Tensor, spec: QuantSpec, placement: Placement
     ) -> tuple[float, float]:
         """Return the range of one tensor, within the Relu or Clip before it."""
-        if isinstance(tensor, ConstantInput):
+        if isinstance(tensor, Use):
             array = real_constant(tensor.value)
-            assert array is not None
-            return float(array.min(initial=0.0)), float(array.max(initial=0.0))
+            if array is not None:
+                return float(array.min(initial=0.0)), float(array.max(initial=0.0))
+            tensor = tensor.value
         observation = self.observations.get(str(tensor.name))
         if observation is None or observation.count == 0:
             raise CompileError(

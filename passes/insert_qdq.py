@@ -11,7 +11,7 @@ import onnx_ir as ir
 from qcompile.graphs.rewriting import Names
 from qcompile.quant import QParams
 from qcompile.regions import constant
-from qcompile.schemes.claims import QPARAMS
+from qcompile.schemes.claims import INPUT_QPARAMS, QPARAMS
 from qcompile.schemes.placement import output_axis
 from qcompile.schemes.weight_scheme import bias_scale, bias_steps
 
@@ -21,6 +21,7 @@ class InsertQdq(ir.passes.InPlacePass):
     """Put `DequantizeLinear(QuantizeLinear(x))` for every x that has `meta["qparams"]`.
 
     activation: every reader gets the dequantized value; a graph output keeps its name
+    one input:  `meta["input_qparams"]` of a node says what it alone reads, on top of that
     constant:   DequantizeLinear of an integer initializer, with the channel axis
     bias:       the third input of a Conv or Gemm whose data and weight have parameters:
                 DequantizeLinear of an int32 initializer with scale s_x * s_w
@@ -40,6 +41,8 @@ class InsertQdq(ir.passes.InPlacePass):
         computed = [value for node in model.graph for value in node.outputs]
         for value in [*model.graph.inputs, *computed]:
             modified |= _quantize_activation(value, model.graph, names)
+        for node in list(model.graph):
+            modified |= _quantize_inputs(node, names)
         return ir.passes.PassResult(model, modified)
 
 
@@ -103,7 +106,33 @@ def _quantize_activation(value: ir.Value, graph: ir.Graph, names: Names) -> bool
     qparams: QParams | None = value.meta.pop(QPARAMS, None)
     if qparams is None:
         return False
-    name = str(value.name)
+    quantize, dequantize = _pair(value, str(value.name), qparams, graph, names)
+    producer = value.producer()
+    if producer is None:
+        graph.insert_before(graph[0], [quantize, dequantize])
+    else:
+        graph.insert_after(producer, [quantize, dequantize])
+    _replace_readers(value, quantize, dequantize.outputs[0], names)
+    return True
+
+
+def _quantize_inputs(node: ir.Node, names: Names) -> bool:
+    inputs: dict[int, QParams] = node.meta.pop(INPUT_QPARAMS, {})
+    for index, qparams in inputs.items():
+        value = node.inputs[index]
+        assert value is not None
+        assert node.graph is not None
+        name = f"{node.outputs[0].name}_input_{index}"
+        pair = _pair(value, name, qparams, node.graph, names)
+        node.graph.insert_before(node, pair)
+        node.replace_input_with(index, pair[1].outputs[0])
+    return bool(inputs)
+
+
+def _pair(
+    value: ir.Value, name: str, qparams: QParams, graph: ir.Graph, names: Names
+) -> tuple[ir.Node, ir.Node]:
+    """Return a QuantizeLinear of a value and its DequantizeLinear, not yet in the graph."""
     scale = names.initializer(graph, f"{name}_scale", qparams.scale)
     zero_point = names.initializer(graph, f"{name}_zero_point", qparams.zero_point)
     quantize = names.node(
@@ -115,13 +144,7 @@ def _quantize_activation(value: ir.Value, graph: ir.Graph, names: Names) -> bool
         "DequantizeLinear", [integers, scale, zero_point], name=f"{name}_dq", like=value
     )
     dequantize.outputs[0].dtype = ir.DataType.FLOAT
-    producer = value.producer()
-    if producer is None:
-        graph.insert_before(graph[0], [quantize, dequantize])
-    else:
-        graph.insert_after(producer, [quantize, dequantize])
-    _replace_readers(value, quantize, dequantize.outputs[0], names)
-    return True
+    return quantize, dequantize
 
 
 def _replace_readers(

@@ -84,6 +84,11 @@ NETS = {
         g (float[1,6,5,5] x, float[8,6,1,1] w1, float[8,8,1,1] w2) => (float[1,8,5,5] y)
         { a = Conv(x, w1)  m = Mul(a, a)  r = ReduceMean <keepdims = 1> (m, last)
           n = Sub(a, r)  y = Conv(n, w2) }""",
+    "a concat with a far larger part": """
+        g (float[1,3,6,6] x, float[4,3,3,3] w1, float[5,8,1,1] w2, float[4,4,1,1] w3)
+          => (float[1,5,4,4] y, float[1,4,4,4] z)
+        { c = Conv(x, w1)  m = Mul(c, hundred)  q = Concat <axis = 1> (c, m)
+          y = Conv(q, w2)  z = Conv(c, w3) }""",
     "a batch": """
         g (float[3,3,8,8] x, float[12,3,3,3] w1, float[12,1,3,3] w2, float[12,5] w3)
           => (float[3,5] y)
@@ -96,6 +101,7 @@ NETS = {
 CONSTANTS: dict[str, np.ndarray] = {
     "zero": np.array(0, np.float32),
     "six": np.array(6, np.float32),
+    "hundred": np.array(100, np.float32),
     "from": np.array([1, -6], np.int64),
     "to": np.array([1000, -1], np.int64),
     "axes": np.array([2, 3], np.int64),

@@ -10,41 +10,56 @@ import onnx_ir as ir
 from qcompile.graphs.qdq import real_constant
 from qcompile.graphs.rewriting import Names
 from qcompile.quant import QParams
+from qcompile.regions import is_constant
 
 QPARAMS = "qparams"
 """meta key of a value: its QParams."""
 
+INPUT_QPARAMS = "input_qparams"
+"""meta key of a node: the QParams of inputs that it reads on a scale of its own, by index."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """One input of one node."""
+    """One input of one node; another node may read the same value on another scale."""
 
     node: ir.Node
     index: int
 
+    @property
+    def value(self) -> ir.Value:
+        """What is read."""
+        value = self.node.inputs[self.index]
+        assert value is not None
+        return value
+
 
 @dataclasses.dataclass
 class Schemes:
-    """Parameters by activation, and by use of a constant.
+    """Parameters by activation, and by use.
 
     Attributes:
         activations: The parameters of computed values and graph inputs.
+        reads: The parameters of activations where one node reads them on its own scale.
         constants: For each constant, the uses that want the same parameters.
     """
 
     activations: dict[ir.Value, QParams] = dataclasses.field(default_factory=dict)
+    reads: dict[Use, QParams] = dataclasses.field(default_factory=dict)
     constants: dict[ir.Value, dict[QParams, list[Use]]] = dataclasses.field(
         default_factory=dict
     )
 
-    def claim(self, node: ir.Node, index: int, qparams: QParams) -> None:
-        """Say under which parameters a node reads a constant."""
-        value = node.inputs[index]
-        assert value is not None
-        self.constants.setdefault(value, {}).setdefault(qparams, []).append(Use(node, index))
+    def claim(self, use: Use, qparams: QParams) -> None:
+        """Say under which parameters a node reads a constant, or an activation others read."""
+        if is_constant(use.value):
+            claims = self.constants.setdefault(use.value, {})
+            claims.setdefault(qparams, []).append(use)
+        else:
+            self.reads[use] = qparams
 
     def write(self, model: ir.Model) -> bool:
-        """Write the parameters on the values, and take them off all others.
+        """Write the parameters on values and on nodes, and take them off all others.
 
         A constant that is also read under other parameters, or in float, is copied for the
         uses that share parameters, so that a value has one scheme.
@@ -63,7 +78,12 @@ class Schemes:
             names = Names(model)
             for value, qparams, uses in copies:
                 wanted[_copy(value, uses, names)] = qparams
+        inputs: dict[ir.Node, dict[int, QParams]] = {}
+        for use, qparams in self.reads.items():
+            if qparams != self.activations.get(use.value):
+                inputs.setdefault(use.node, {})[use.index] = qparams
         changed = [_describe(value, wanted.get(value)) for value in _values(model.graph)]
+        changed += [_describe(node, inputs.get(node), INPUT_QPARAMS) for node in model.graph]
         return bool(copies) or any(changed)
 
 
@@ -83,13 +103,15 @@ def _is_read_only_by(value: ir.Value, claims: Iterable[list[Use]]) -> bool:
     return alone and value.is_initializer()
 
 
-def _describe(value: ir.Value, qparams: QParams | None) -> bool:
-    if value.meta.get(QPARAMS) == qparams:
+def _describe(
+    where: ir.Value | ir.Node, what: QParams | dict[int, QParams] | None, key: str = QPARAMS
+) -> bool:
+    if where.meta.get(key) == what:
         return False
-    if qparams is None:
-        del value.meta[QPARAMS]
+    if what is None:
+        del where.meta[key]
     else:
-        value.meta[QPARAMS] = qparams
+        where.meta[key] = what
     return True
 
 

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
 from qcompile.config import ACTIVATIONS, CompileConfig, Override
 from qcompile.errors import ConfigError
 from qcompile.quant import QuantSpec
-from qcompile.regions import Region, data_inputs, is_constant
+from qcompile.regions import ARITHMETIC_OPS, Region, data_inputs, is_constant
+from qcompile.schemes.claims import Use
 from qcompile.schemes.placement import Placement
 from qcompile.target import OpSupport, Target
 
-
-@dataclasses.dataclass(frozen=True)
-class ConstantInput:
-    """A constant that one node reads as data; another node may read it on another scale."""
-
-    node: ir.Node
-    index: int
-
-    @property
-    def value(self) -> ir.Value:
-        """The constant."""
-        value = self.node.inputs[self.index]
-        assert value is not None
-        return value
-
-
-Tensor = ir.Value | ConstantInput
+Tensor = ir.Value | Use
+"""An activation; or what one node alone reads on that scale: a constant, or a copy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +24,7 @@ class ScaleGroup:
     """Tensors with one scale, one zero point and one type.
 
     Attributes:
-        tensors: The activations and constants, in graph order.
+        tensors: The activations and uses, in graph order.
         spec: The scheme that all the operators around them take, if there is one.
     """
 
@@ -54,14 +40,20 @@ def scale_groups(
     Raises:
         ConfigError: The config asks for a scheme that no kernel around the tensor takes.
     """
-    parent: dict[Tensor, Tensor] = {value: value for value in placement.quantized}
+    tied = {r: target.support(r.anchor).shared_scale for r in placement.regions}
+    moved = {r.output: r.inputs[0] for r in placement.regions if tied[r] and _is_move(r)}
+    reads = {r: _reads(r, moved, tied=tied[r]) for r in placement.regions}
+    # What is only read in copies stays float, unless its own node can give nothing but 8 bits.
+    stored = {tensor for tensors in reads.values() for tensor in tensors}
+    stored |= {r.output for r in placement.regions if r.anchor.op_type not in ARITHMETIC_OPS}
+    parent: dict[Tensor, Tensor] = {v: v for v in placement.quantized if v in stored}
     around: dict[Tensor, list[Region]] = {}
     for region in placement.regions:
-        tensors = [t for t in _tensors(region) if not isinstance(t, ir.Value) or t in parent]
+        tensors = [*reads[region], *([region.output] if region.output in parent else [])]
         for tensor in tensors:
             parent.setdefault(tensor, tensor)
             around.setdefault(tensor, []).append(region)
-        if target.support(region.anchor).shared_scale:
+        if tied[region]:
             for tensor in tensors[1:]:
                 parent[_root(parent, tensor)] = _root(parent, tensors[0])
     members: dict[Tensor, list[Tensor]] = {}
@@ -82,15 +74,37 @@ def overrides(tensor: Tensor, regions: Iterable[Region], config: CompileConfig) 
     return merged
 
 
-def _tensors(region: Region) -> list[Tensor]:
-    """Return what a region reads as data, and what it gives."""
+def _is_move(region: Region) -> bool:
+    return len(data_inputs(region.anchor)) == len(region.inputs) == 1
+
+
+def _reads(region: Region, moved: Mapping[ir.Value, ir.Value], *, tied: bool) -> list[Tensor]:
+    """Return what a region reads as data.
+
+    Where the region ties several tensors to one scale, one that has other readers keeps its
+    own, for their sake; this region reads a copy.
+    """
     anchor = region.anchor
+    several = tied and len(data_inputs(anchor)) > 1
     read: list[Tensor] = [
-        ConstantInput(anchor, index) if is_constant(value) else value
+        Use(anchor, index)
+        if is_constant(value) or (several and _has_other_readers(value, anchor, moved))
+        else value
         for index, value in enumerate(data_inputs(anchor))
     ]
-    residual = [] if region.residual is None else [region.residual]
-    return [*read, *residual, region.output]
+    return read if region.residual is None else [*read, region.residual]
+
+
+def _has_other_readers(
+    value: ir.Value, reader: ir.Node, moved: Mapping[ir.Value, ir.Value]
+) -> bool:
+    """Whether anything else reads a value, or a value that it is a move of."""
+    if value.is_graph_output() or any(use.node is not reader for use in value.uses()):
+        return True
+    source, mover = moved.get(value), value.producer()
+    return (
+        source is not None and mover is not None and _has_other_readers(source, mover, moved)
+    )
 
 
 def _root(parent: dict[Tensor, Tensor], tensor: Tensor) -> Tensor:

@@ -62,6 +62,26 @@ RANGES = {
         ONE_TO_EIGHT,
         {"x": (-2, 8)} | dict.fromkeys("akc", (-9, 30)),
     ),
+    "what a concat reads and others too keeps its own range": (
+        f"""g (float[1,2] x) => (float[1,4] y, float[1,2] z) {IDENTITY}
+        {{ a = MatMul(x, w)  n = Neg(x)  t = Add(n, n)  c = Concat <axis=1> (a, t)
+          y = Add(c, c)  z = MatMul(a, w) }}""",
+        ONE_TO_EIGHT,
+        {"x": (-2, 8), "a": (-2, 8), "n": (-8, 2)} | dict.fromkeys("tc", (-16, 8)),
+    ),
+    "so does what it reads a move of": (
+        """g (float[1,2] x) => (float[1,4] y, float[1,2] z) <float[2,2] w = {1., 0., 0., 1.}>
+        { f = Flatten(x)  n = Neg(x)  t = Add(n, n)  c = Concat <axis=1> (f, t)
+          y = Add(c, c)  z = MatMul(x, w) }""",
+        ONE_TO_EIGHT,
+        {"x": (-2, 8), "f": (-2, 8), "n": (-8, 2)} | dict.fromkeys("tc", (-16, 8)),
+    ),
+    "what only float nodes read besides a concat stays float": (
+        f"""g (float[1,2] x) => (float[1,4] y, float[1,2] z) {IDENTITY}
+        {{ a = MatMul(x, w)  z = Mul(a, a)  c = Concat <axis=1> (a, z)  y = Add(c, c) }}""",
+        ONE_TO_EIGHT,
+        {"x": (-2, 8), "c": (-2, 64)},
+    ),
     "a residual is read on its own scale": (
         f"""g (float[1,2] x) => (float[1,2] y) {IDENTITY}
         {{ a = MatMul(x, w)  t = Add(a, x)  n = MatMul(t, w)  y = Neg(n)  }}""",
@@ -90,6 +110,15 @@ def test_ranges(
     for one in expected:
         for other in expected:
             assert (found[one] == found[other]) == (expected[one] == expected[other])
+
+
+def test_a_concat_says_on_which_scale_it_reads_what_others_read_too() -> None:
+    text, inputs, _ = RANGES["what a concat reads and others too keeps its own range"]
+    model = choose(typed(graph(text)), inputs)
+    concat = next(node for node in model.graph if node.op_type == "Concat")
+    assert concat.meta["input_qparams"] == {0: schemes(model)["c"]}
+    choose(model, inputs, config=CompileConfig(float_ops=("Concat",)))
+    assert "input_qparams" not in concat.meta
 
 
 def test_a_node_that_the_config_keeps_in_float_cuts_its_group() -> None:

@@ -106,6 +106,38 @@ CHANGES = {
     ),
 }
 
+INPUTS = {
+    "on top of the value's own": (
+        """g (float[4] x) => (float[4] y, float[8] z)
+        { y = Relu(x)  z = Concat <axis=0> (x, y) }""",
+        {"x": HALF},
+        """g (float[4] x) => (float[4] y, float[8] z)
+        <float s = {0.5}, uint8 z1 = {3}, float t = {0.25}, int8 o = {0}>
+        { q = QuantizeLinear(x, s, z1)  d = DequantizeLinear(q, s, z1)  y = Relu(d)
+          p = QuantizeLinear(d, t, o)  e = DequantizeLinear(p, t, o)
+          z = Concat <axis=0> (e, y) }""",
+    ),
+    "of a float value": (
+        """g (float[4] x) => (float[4] y, float[8] z)
+        { y = Relu(x)  z = Concat <axis=0> (x, y) }""",
+        {},
+        """g (float[4] x) => (float[4] y, float[8] z) <float t = {0.25}, int8 o = {0}>
+        { y = Relu(x)  p = QuantizeLinear(x, t, o)  e = DequantizeLinear(p, t, o)
+          z = Concat <axis=0> (e, y) }""",
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "schemes", "after"), INPUTS.values(), ids=INPUTS)
+def test_inserts_for_one_input(before: str, schemes: dict[str, QParams], after: str) -> None:
+    model = graph(before)
+    model.graph.inputs[0].meta.update({"qparams": each for each in schemes.values()})
+    model.graph[-1].meta["input_qparams"] = {0: QUARTER}
+    assert InsertQdq()(model).modified
+    assert_graph(model, after)
+    assert not InsertQdq()(model).modified
+
+
 KEPT = {
     "no scheme": """g (float[1,2] x) => (float[1,2] y)
         <float[2,2] w = {1.0, -1.0, 0.5, 9.5}, float[2] b = {1.0, -2.0}>
