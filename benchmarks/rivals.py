@@ -14,25 +14,31 @@ from packages import CACHE
 from qcompile.files import write_atomic
 
 
-def onnxruntime_int8(model: BenchmarkModel) -> Path:
+def onnxruntime_int8(model: BenchmarkModel, *, signed: bool = False) -> Path:
     """Return the model as onnxruntime's static quantization leaves it; made once.
 
     QDQ, activations uint8, weights int8 per channel, min-max: what its documentation advises
     for a CPU with VNNI, on its own preprocessing, with our calibration inputs. A model that
     comes quantized is returned as it is.
+
+    Args:
+        model: What to quantize.
+        signed: Activations int8 instead, as TFLite has them.
     """
     calibration = model.calibration_samples()
     if calibration is None:
         return model.path()
-    path = CACHE / f"{model.name}.onnxruntime-int8.onnx"
+    path = CACHE / f"{model.name}.onnxruntime-{'s8' if signed else 'int8'}.onnx"
     if not path.is_file():
         with tempfile.TemporaryDirectory(prefix="qcompile-") as folder, _quiet():
-            made = _quantize_static(model.path(), calibration, Path(folder))
+            made = _quantize_static(model.path(), calibration, Path(folder), signed=signed)
             write_atomic(path, made.read_bytes())
     return path
 
 
-def _quantize_static(source: Path, calibration: list[Sample], folder: Path) -> Path:
+def _quantize_static(
+    source: Path, calibration: list[Sample], folder: Path, *, signed: bool
+) -> Path:
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -43,7 +49,7 @@ def _quantize_static(source: Path, calibration: list[Sample], folder: Path) -> P
         str(made),
         _reader(calibration),
         quant_format=quantization.QuantFormat.QDQ,
-        activation_type=quantization.QuantType.QUInt8,
+        activation_type=getattr(quantization.QuantType, "QInt8" if signed else "QUInt8"),
         weight_type=quantization.QuantType.QInt8,
         per_channel=True,
     )

@@ -1,0 +1,156 @@
+"""Count an inference's instructions on ARM: `python benchmarks/instructions.py [MODEL...]`.
+
+Every runtime runs on one thread of the same emulated CPU, a Neoverse N1, which has int8 dot
+products. What is executed is counted, not timed: the difference between a few and more runs
+in one process, so that loading and packing cancel. Writes benchmarks/results/instructions.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import onnx
+
+import qcompile
+from emulated import CPU, RUNTIMES, Count, count
+from models import MODELS, BenchmarkModel, named
+from qcompile.errors import CompileError
+from qcompile.files import write_atomic
+from qdq_to_tflite import qdq_to_tflite
+from rivals import onnxruntime_int8
+from tables import Row, markdown
+
+Key = TypeVar("Key")
+Configuration = tuple[str, Callable[[], Path]]
+
+RESULTS = Path(__file__).parent / "results"
+DEFAULT = ("fmnist_resnet", "efficientnet_lite0")
+TARGET = "arm-dotprod"
+OURS = "qcompile"
+DOTS = "[su]dot|usdot|[su]mmla|usmmla"
+PLACES = 12
+"""How many of the functions that take most are listed."""
+
+
+def main() -> int:
+    """Count, print the tables and write them; 1 if a rival needs fewer instructions."""
+    parser = argparse.ArgumentParser(description="Count the instructions of an inference.")
+    parser.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        type=named,
+        help=f"{', '.join(DEFAULT)} unless told",
+    )
+    parser.add_argument("--runtime", action="append", help="only this; nothing is written")
+    options = parser.parse_args()
+    figures = {}
+    for model in options.models or [MODELS[name] for name in DEFAULT]:
+        figures[model.name] = counts(model, options.runtime)
+        show(figures[model.name])
+    rows = [row for name, each in figures.items() for row in table(name, each)]
+    page = [
+        "# Instructions of an inference",
+        "",
+        f"- cpu: {CPU}, emulated, one thread",
+        f"- versions: qcompile {qcompile.__version__} for {TARGET}, {', '.join(RUNTIMES[:2])}",
+        "",
+        markdown(rows),
+        "",
+    ]
+    print("\n".join(page))
+    if not options.runtime:
+        write_atomic(RESULTS / "instructions.md", "\n".join(page).encode())
+    return int(any(beaten(each) for each in figures.values()))
+
+
+def beaten(figures: Mapping[str, Count]) -> bool:
+    """Whether a rival needs fewer instructions than ours."""
+    ours = figures.get(OURS)
+    return ours is not None and any(each.total < ours.total for each in figures.values())
+
+
+def counts(model: BenchmarkModel, only: list[str] | None) -> Mapping[str, Count]:
+    """Return the count of every configuration."""
+    (inputs,) = model.test_samples(1)
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
+        for name, (runtime, file) in configurations(model, Path(folder)).items():
+            if only is not None and runtime not in only:
+                continue
+            try:
+                found[name] = count(runtime, file(), inputs)
+                print(f"{model.name}, {name}: counted", file=sys.stderr)
+            except CompileError as error:
+                print(f"{model.name}, {name}: left out: {error}", file=sys.stderr)
+    return found
+
+
+def configurations(model: BenchmarkModel, folder: Path) -> Mapping[str, Configuration]:
+    """Return the runtime of every configuration and what makes its file."""
+    signed = onnxruntime_int8(model, signed=True)
+    return {
+        OURS: ("qcompile", partial(library, model, model.path(), folder)),
+        f"{OURS}, the same QDQ file": ("qcompile", partial(library, model, signed, folder)),
+        "LiteRT, XNNPACK": ("litert", partial(tflite_file, signed, folder)),
+        "onnxruntime, s8": ("onnxruntime", lambda: signed),
+        "onnxruntime, u8": ("onnxruntime", partial(onnxruntime_int8, model)),
+    }
+
+
+def library(model: BenchmarkModel, source: Path, folder: Path) -> Path:
+    """Compile, and return the library alone."""
+    compiled = qcompile.compile(source, TARGET, calibration=model.calibration_samples())
+    path = folder / f"{source.stem}.so"
+    path.write_bytes(compiled.library)
+    return path
+
+
+def tflite_file(source: Path, folder: Path) -> Path:
+    """Write the TFLite file with the same integers."""
+    path = folder / f"{source.stem}.tflite"
+    path.write_bytes(qdq_to_tflite(onnx.load(source)))
+    return path
+
+
+def table(name: str, figures: Mapping[str, Count]) -> list[Row]:
+    """Return a row for every configuration of a model."""
+    ours = figures.get(OURS)
+    return [
+        {
+            "model": name,
+            "configuration": key,
+            "instructions": f"{each.total / 1e6:.3f} M",
+            "times ours": f"{each.total / ours.total:.2f}" if ours else "",
+            "dot products": f"{each.share(DOTS):.1%}",
+            "class": int(np.argmax(each.output)),
+        }
+        for key, each in figures.items()
+    ]
+
+
+def show(figures: Mapping[str, Count]) -> None:
+    """Print where the instructions of every configuration are."""
+    for key, each in figures.items():
+        print(f"{key}: {each.total / 1e6:.3f} M")
+        for (file, function), number in largest(each.places):
+            print(f"  {number / each.total:6.1%} {file} {function}")
+        print(
+            f"  {', '.join(f'{n} {x / each.total:.1%}' for n, x in largest(each.mnemonics))}"
+        )
+
+
+def largest(numbers: Mapping[Key, float]) -> list[tuple[Key, float]]:
+    """Return the largest numbers with their keys."""
+    return sorted(numbers.items(), key=lambda item: -item[1])[:PLACES]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
