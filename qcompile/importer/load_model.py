@@ -16,7 +16,6 @@ from qcompile.importer.input_shapes import STANDARD_DOMAINS, Shapes, fix_input_s
 from qcompile.importer.model_file import EXPORT_AGAIN, Source, read_model
 from qcompile.importer.opset import convert_opset, inline_functions, one_line
 
-
 REFUSED_TYPES = (ir.DataType.STRING, ir.DataType.COMPLEX64, ir.DataType.COMPLEX128)
 
 
