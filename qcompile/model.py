@@ -148,6 +148,17 @@ class CompiledModel:
         """Write the .qcm file atomically and return its size."""
         return artifact.save(self._contents, Path(path))
 
+    def export_c(self, path: Path | str) -> int:
+        """Write a folder of C and object code that needs no runtime; return its bytes.
+
+        Raises:
+            CompileError: The target's kernels cannot be called from C, or the folder cannot
+                be written or holds files that are not of an earlier export.
+        """
+        from qcompile.bundle.export import export_c
+
+        return export_c(self, Path(path))
+
     def load_library(self, library: bytes, *, every_value: bool = False) -> Runner:
         """Load a library that was built from the integer graph, where this model runs.
 

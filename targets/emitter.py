@@ -43,12 +43,14 @@ class Emitter:
 
     Attributes:
         isa: The instruction set of the templates.
+        threads: Whether kernels may share their work among threads.
         layouts: The layout of every 8-bit activation; float tensors are row-major.
         kernels: What was emitted, for the manifest.
     """
 
-    def __init__(self, graph: ir.Graph, isa: Isa) -> None:
+    def __init__(self, graph: ir.Graph, isa: Isa, *, threads: bool = True) -> None:
         self.isa = isa
+        self.threads = threads
         self.layouts = plan_layouts(graph, isa)
         self.kernels: list[KernelInfo] = []
         self._graph = graph
@@ -184,7 +186,7 @@ class Emitter:
 
     def worth_threads(self, elements: int) -> bool:
         """Whether a kernel over so many elements is worth a launch of threads."""
-        return elements >= THREAD_BYTES
+        return self.threads and elements >= THREAD_BYTES
 
     def island(self, nodes: Sequence[ir.Node], keep: frozenset[ir.Value]) -> None:
         """Emit float nodes through TVM's importer."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 
+from qcompile.bundle.program import Program
 from qcompile.target import Built, Runner
 from qcompile.targets.build import build_library
 from qcompile.targets.emitter import Emitter
 from qcompile.targets.isa import Isa
 from qcompile.targets.islands import cluster, refuse_control_flow
+from qcompile.targets.program import make_program
 from qcompile.targets.rules import emit_node, has_rule
 from qcompile.targets.runner import RelaxRunner
 
@@ -25,24 +29,34 @@ class TvmLowering:
 
     def build(self, model: ir.Model, *, every_value: bool = False) -> Built:
         """Compile the integer graph; see `qcompile.target.Lowering`."""
-        graph = model.graph
-        refuse_control_flow(graph)
-        emitter = Emitter(graph, self.isa)
-        outputs = outputs_of(graph, every_value=every_value)
-        kept = frozenset(outputs)
-        steps = [
-            partial(emit_node, run[0], emitter)
-            if has_rule(run[0])
-            else partial(emitter.island, run, kept)
-            for run in cluster(graph, lambda node: not has_rule(node))
-        ]
-        library = build_library(emitter.module(outputs, steps), self.isa.tvm_target)
+        emitter = Emitter(model.graph, self.isa)
+        outputs = outputs_of(model.graph, every_value=every_value)
+        library = build_library(emitted(model.graph, emitter, outputs), self.isa.tvm_target)
         return Built(library, tuple(emitter.kernels))
+
+    def program(self, model: ir.Model) -> Program:
+        """Compile the integer graph to be called from C; see `qcompile.bundle.program`."""
+        emitter = Emitter(model.graph, self.isa, threads=False)
+        module = emitted(model.graph, emitter, model.graph.outputs)
+        return make_program(module, self.isa.tvm_target)
 
     def load(self, library: Path, model: ir.Model, *, every_value: bool = False) -> Runner:
         """Load a built library; see `qcompile.target.Lowering`."""
         outputs = outputs_of(model.graph, every_value=every_value)
         return RelaxRunner(library, model.graph.inputs, outputs)
+
+
+def emitted(graph: ir.Graph, emitter: Emitter, outputs: Sequence[ir.Value]) -> Any:
+    """Return the IRModule of a graph: integer nodes by rule, float ones as islands."""
+    refuse_control_flow(graph)
+    kept = frozenset(outputs)
+    steps = [
+        partial(emit_node, run[0], emitter)
+        if has_rule(run[0])
+        else partial(emitter.island, run, kept)
+        for run in cluster(graph, lambda node: not has_rule(node))
+    ]
+    return emitter.module(outputs, steps)
 
 
 def outputs_of(graph: ir.Graph, *, every_value: bool) -> list[ir.Value]:

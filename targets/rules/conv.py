@@ -81,7 +81,8 @@ def rows_layout(value: ir.Value, emit: Emitter) -> Layout:
 def _produce(
     node: ir.Node, emit: Emitter, template: Any, weight: Array, x: Buffer, target: Layout
 ) -> None:
-    template = dataclasses.replace(template, parallel=template.macs() >= THREAD_MACS)
+    parallel = emit.threads and template.macs() >= THREAD_MACS
+    template = dataclasses.replace(template, parallel=parallel)
     constants = template.pack(
         weight, array(node, 2), array(node, 3), node.attributes["x_zero_point"].as_int()
     )

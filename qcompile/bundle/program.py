@@ -1,0 +1,63 @@
+"""A model as kernels to call in order, over numbered buffers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+import onnx_ir as ir
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One kernel call: `kernel(reads..., writes...)`, all of them pointers.
+
+    Attributes:
+        kernel: Symbol in the object code; a void function of C.
+        reads: Buffers that it reads.
+        writes: Buffers that it writes whole; the last ones may be memory for its own use.
+    """
+
+    kernel: str
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Program:
+    """A straight line of kernel calls.
+
+    Attributes:
+        object_code: A relocatable object file that defines every kernel.
+        calls: In order.
+        sizes: Bytes of every buffer, by its number.
+        constants: The contents of the buffers that hold weights.
+        inputs: The buffers of the graph inputs, in their order.
+        outputs: The buffers of the graph outputs, in their order; one may stand twice, or be
+            an input or a constant.
+    """
+
+    object_code: bytes
+    calls: tuple[Call, ...]
+    sizes: tuple[int, ...]
+    constants: Mapping[int, bytes]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def given(self) -> frozenset[int]:
+        """Return the buffers that no call writes."""
+        return frozenset({*self.inputs, *self.constants})
+
+
+@runtime_checkable
+class AheadOfTime(Protocol):
+    """A lowering whose kernels can be called from C."""
+
+    def program(self, model: ir.Model, /) -> Program:
+        """Compile the integer graph to kernels and the order of their calls.
+
+        Raises:
+            CompileError: A node that no kernel takes.
+        """
+        ...

@@ -1,0 +1,131 @@
+"""Compile kernels to an object file whose functions take plain pointers, as C calls them.
+
+TVM's own pipeline wraps every kernel into its packed calling convention, which needs tensors
+and an error channel of its runtime. Here a kernel's buffers become pointers instead, after the
+passes that lower its body.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+
+PREFIX = "model_"
+"""Of every symbol of a bundle."""
+
+ON_STACK_BYTES = 1024
+"""The largest array that TVM keeps on the stack; a larger one becomes a parameter here."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CKernels:
+    """Compiled kernels.
+
+    Attributes:
+        object_code: The object file.
+        scratch: Bytes of the memory that each function wants for itself, passed after its
+            own parameters.
+    """
+
+    object_code: bytes
+    scratch: Mapping[str, tuple[int, ...]]
+
+    def symbol(self, name: str) -> str:
+        """Return the symbol of a function of the module."""
+        return PREFIX + name
+
+
+def passes() -> Any:
+    """Return the passes from a template or a float kernel to flat loops.
+
+    They are those of TVM's default pipeline that concern a CPU, up to its packed convention.
+    """
+    block, flat = s_tir.transform, tirx.transform
+    return tvm.transform.Sequential(
+        [
+            block.CanonicalizeLoop(),
+            block.LowerInitBlock(),
+            block.PlanAndUpdateBufferAllocationLocation(),
+            block.ConvertBlocksToOpaque(),
+            block.CompactBufferAllocation(),
+            block.LowerMatchBuffer(),
+            block.StmtSimplify(),
+            block.AnnotateIrregularLoop(),
+            block.LowerOpaqueBlock(),
+            flat.FlattenBuffer(),
+            flat.BF16ComputeLegalize(),
+            flat.NarrowDataType(32),
+            block.LoopPartition(),
+            flat.VectorizeLoop(True),
+            flat.StorageRewrite(),
+            block.HoistIfThenElse(),
+            flat.UnrollLoop(),
+            block.RenormalizeSplitPattern(),
+            flat.StmtSimplify(),
+            flat.RemoveNoOp(),
+            block.RewriteUnsafeSelect(),
+            flat.CommonSubexprElim(),
+            flat.VerifyMemory(),
+        ]
+    )
+
+
+def compile_kernels(module: Any, tvm_target: Mapping[str, Any]) -> CKernels:
+    """Compile every PrimFunc of a module; those of the same module give the same bytes."""
+    target = tvm.target.Target(dict(tvm_target))
+    lowered = tirx.transform.BindTarget(target.with_host(target))(
+        tvm.IRModule(
+            {
+                variable: function.without_attr("global_symbol")
+                for variable, function in module.functions.items()
+                if isinstance(function, tirx.PrimFunc)
+            }
+        )
+    )
+    plain, scratch = {}, {}
+    for variable, function in passes()(lowered).functions.items():
+        name = variable.name_hint
+        called, scratch[name] = with_pointers(function)
+        plain[tvm.ir.GlobalVar(name)] = called.with_attr("global_symbol", PREFIX + name)
+    last = [tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()]
+    code = tvm.get_global_func("target.build.llvm")(
+        tvm.transform.Sequential(last)(tvm.IRModule(plain)), target
+    )
+    with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
+        path = Path(folder) / "kernels.o"
+        code.write_to_file(str(path))
+        return CKernels(path.read_bytes(), scratch)
+
+
+def with_pointers(function: Any) -> tuple[Any, tuple[int, ...]]:
+    """Return a lowered function over pointers, and the bytes it wants for itself."""
+    body = function.body
+    statements = list(body.seq) if isinstance(body, tirx.SeqStmt) else [body]
+    large = [each for each in statements if stored_bytes(each) > ON_STACK_BYTES]
+    buffers = [*function.params, *(each.buffer for each in large)]
+    pointers = [tirx.Var(each.name, tvm.ir.PointerType(each.ty.dtype)) for each in buffers]
+    declared = [
+        tirx.DeclBuffer(buffer, data=pointer)
+        for buffer, pointer in zip(buffers, pointers, strict=True)
+    ]
+    kept = [each for each in statements if not any(each.same_as(other) for other in large)]
+    plain = tirx.PrimFunc(
+        pointers, tirx.SeqStmt([*declared, *kept]), function.ret_type, function.attrs
+    )
+    return plain, tuple(stored_bytes(each) for each in large)
+
+
+def stored_bytes(statement: Any) -> int:
+    """Return the bytes that a statement allocates."""
+    if not isinstance(statement, tirx.AllocBuffer):
+        return 0
+    buffer = statement.buffer
+    element = int(tvm.DataType(str(buffer.dtype)).itemsize)
+    return element * math.prod(int(size) for size in buffer.shape)

@@ -1,0 +1,104 @@
+"""From the Relax function of a model to a list of calls, with kernels that C can call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from qcompile.bundle.program import Call, Program
+from qcompile.targets.c_kernels import CKernels, compile_kernels
+
+
+def make_program(module: Any, tvm_target: Mapping[str, Any]) -> Program:
+    """Return the program of an emitted module, its kernels compiled for the target.
+
+    Raises:
+        ValueError: `main` holds something else than kernel calls and reshapes.
+    """
+    kernels = compile_kernels(module, tvm_target)
+    trace = _Trace(kernels)
+    main = module["main"]
+    inputs = tuple(trace.new_buffer(parameter) for parameter in main.params)
+    for block in main.body.blocks:
+        for binding in block.bindings:
+            trace.bind(binding.var, binding.value)
+    outputs = trace.buffers(main.body.body)
+    return Program(
+        object_code=kernels.object_code,
+        calls=tuple(trace.calls),
+        sizes=tuple(trace.sizes),
+        constants=trace.constants,
+        inputs=inputs,
+        outputs=outputs,
+    )
+
+
+class _Trace:
+    """Follows the bindings of `main`; a Relax variable stands for one buffer or several."""
+
+    def __init__(self, kernels: CKernels) -> None:
+        self.calls: list[Call] = []
+        self.sizes: list[int] = []
+        self.constants: dict[int, bytes] = {}
+        self._kernels = kernels
+        self._known: dict[Any, tuple[int, ...]] = {}
+        self._stored: dict[bytes, int] = {}
+
+    def new_buffer(self, variable: Any) -> int:
+        """Return the number of a new buffer that a variable stands for."""
+        (number,) = self._known[variable] = (self._add(tensor_bytes(variable.ty)),)
+        return number
+
+    def bind(self, variable: Any, value: Any) -> None:
+        """Follow one binding."""
+        operator = value.op.name if isinstance(value, relax.Call) else ""
+        if operator == "relax.call_tir":
+            self._known[variable] = self._call(value)
+        elif operator == "relax.reshape":
+            self._known[variable] = self.buffers(value.args[0])
+        else:
+            self._known[variable] = self.buffers(value)
+
+    def buffers(self, value: Any) -> tuple[int, ...]:
+        """Return the buffers that an expression stands for; a constant becomes one."""
+        if isinstance(value, relax.Var):
+            return self._known[value]
+        if isinstance(value, tvm.ir.GenericConst):
+            return (self._constant(value.value.numpy()),)
+        if isinstance(value, relax.Tuple):
+            return tuple(number for field in value.fields for number in self.buffers(field))
+        if isinstance(value, relax.TupleGetItem):
+            return (self.buffers(value.tuple_value)[value.index],)
+        raise ValueError(f"no kernel call: {value}")
+
+    def _call(self, call: Any) -> tuple[int, ...]:
+        symbol = call.args[0].name_hint
+        reads = self.buffers(call.args[1])
+        types = call.ty_args[0]
+        fields = types.fields if isinstance(types, relax.TupleType) else [types]
+        written = tuple(self._add(tensor_bytes(each)) for each in fields)
+        scratch = tuple(self._add(size) for size in self._kernels.scratch[symbol])
+        self.calls.append(Call(self._kernels.symbol(symbol), reads, (*written, *scratch)))
+        return written
+
+    def _constant(self, array: np.ndarray[Any, Any]) -> int:
+        data = np.ascontiguousarray(array).tobytes()
+        if data not in self._stored:
+            self._stored[data] = self._add(len(data))
+            self.constants[self._stored[data]] = data
+        return self._stored[data]
+
+    def _add(self, size: int) -> int:
+        self.sizes.append(size)
+        return len(self.sizes) - 1
+
+
+def tensor_bytes(kind: Any) -> int:
+    """Return the bytes of a tensor of that Relax type."""
+    elements = math.prod(int(size) for size in kind.shape.values)
+    return elements * int(tvm.DataType(str(kind.dtype)).itemsize)
