@@ -7,7 +7,6 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 LIMIT=${QCOMPILE_BOARD_LIMIT:-900}
-MIRROR=${QCOMPILE_BOARD_MIRROR:-http://deb.debian.org/debian}
 SUITE=bookworm
 VERSION=3.11
 DEBS=(python3.11 libstdc++6)
@@ -55,14 +54,23 @@ private_apt() {
         -o Dir::Cache="$apt/cache" -o Debug::NoLocking=1 "$@"
 }
 
+# The Debian mirror that this machine itself uses.
+own_mirror() {
+    apt-get indextargets --format '$(REPO_URI)' "Codename: $SUITE" "Created-By: Packages" |
+        head -n 1
+}
+
 fetch_sysroot() {
     local keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    local mirror=${QCOMPILE_BOARD_MIRROR:-$(own_mirror)}
+    [[ -n $mirror ]] ||
+        fail "this machine has no mirror of Debian $SUITE" "name one: QCOMPILE_BOARD_MIRROR=URL"
     [[ -f $keyring ]] || fail "no $keyring" "apt-get install debian-archive-keyring"
     mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial"
     : >"$apt/status"
-    echo "deb [signed-by=$keyring] $MIRROR $SUITE main" >"$apt/sources.list"
+    echo "deb [signed-by=$keyring] $mirror $SUITE main" >"$apt/sources.list"
     private_apt update >/dev/null && private_apt install -y --download-only "${DEBS[@]}" >/dev/null ||
-        fail "cannot get ${DEBS[*]} from $MIRROR" "another mirror: QCOMPILE_BOARD_MIRROR=URL"
+        fail "cannot get ${DEBS[*]} from $mirror" "another mirror: QCOMPILE_BOARD_MIRROR=URL"
     local deb
     for deb in "$apt"/cache/archives/*.deb; do
         dpkg-deb -x "$deb" "$sysroot"
