@@ -18,13 +18,16 @@ from qcompile.artifact import Artifact, Golden
 from qcompile.artifact.manifest import Manifest
 from qcompile.data.run_inputs import check_inputs
 from qcompile.device import Device, check_fits
+from qcompile.errors import CompileError
 from qcompile.host import host_arch, host_features
+from qcompile.importer.opset import one_line
 from qcompile.report import CompileReport, compile_report
 from qcompile.target import Arrays, Runner, Target
 from qcompile.threads import settle
 
 if TYPE_CHECKING:
     from qcompile.benchmark.bench import BenchReport
+    from qcompile.bundle.export import Bundle
     from qcompile.data.dataset import Data
     from qcompile.data.preprocess import Preprocess
     from qcompile.validation.validate import Validation
@@ -42,6 +45,7 @@ class CompiledModel:
         manifest: What it was made from.
         golden: One run on the machine that compiled it.
         seconds: How long each step of the compile took; empty for a loaded artifact.
+        warnings: What the ranges leave out of the calibration data; likewise.
         device: Where it runs; None is this process.
     """
 
@@ -52,6 +56,7 @@ class CompiledModel:
     manifest: Manifest
     golden: Golden
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     device: Device | None = None
 
     @classmethod
@@ -73,7 +78,8 @@ class CompiledModel:
     def report(self) -> CompileReport:
         """Operators, multiply-accumulates, float islands, size, seconds."""
         size = len(artifact.pack(self._contents))
-        return compile_report(self.target.name, self.integer_graph.graph, size, self.seconds)
+        graph = self.integer_graph.graph
+        return compile_report(self.target.name, graph, size, self.seconds, self.warnings)
 
     def on(self, device: Device | None) -> CompiledModel:
         """Return the same model on another device; None is this process.
@@ -148,8 +154,8 @@ class CompiledModel:
         """Write the .qcm file atomically and return its size."""
         return artifact.save(self._contents, Path(path))
 
-    def export_c(self, path: Path | str) -> int:
-        """Write a folder of C and object code that needs no runtime; return its bytes.
+    def export_c(self, path: Path | str) -> Bundle:
+        """Write a folder of C and object code that needs no runtime on the device.
 
         Raises:
             CompileError: The target's kernels cannot be called from C, or the folder cannot
@@ -176,7 +182,16 @@ class CompiledModel:
         with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
             path = Path(folder) / artifact.LIBRARY
             path.write_bytes(library)
-            return self.target.lowering.load(path, self.integer_graph, every_value=every_value)
+            try:
+                return self.target.lowering.load(
+                    path, self.integer_graph, every_value=every_value
+                )
+            except (RuntimeError, OSError, AttributeError) as error:
+                raise CompileError(
+                    f"cannot be loaded: {one_line(error)}",
+                    where=artifact.LIBRARY,
+                    hint="compile the model again",
+                ) from error
 
     @property
     def _contents(self) -> Artifact:

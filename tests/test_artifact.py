@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -18,8 +19,10 @@ from hypothesis import strategies as st
 
 from qcompile import artifact
 from qcompile.artifact import ENTRIES, MANIFEST, SEAL, check_host, sha256
+from qcompile.data.npz import npz_bytes
 from qcompile.errors import CompileError
 from qcompile.files import check_writable, write_atomic
+from qcompile.targets import find_target
 from tests.compiled import compiled
 
 PACKED = artifact.pack(compiled()._contents)
@@ -121,7 +124,7 @@ SEALED = {
     "not JSON": (lambda contents: contents.update({MANIFEST: b"{"}), "is not JSON"),
     "a list": (lambda contents: contents.update({MANIFEST: b"[]"}), "artifact format None"),
     "hashes gone": (edit_manifest(entries={}), "library.so is not what was packed"),
-    "hashes no table": (edit_manifest(entries=[]), "manifest.json lacks a table of entries"),
+    "hashes no table": (edit_manifest(entries=[]), "manifest.json: 'entries' is not a dict"),
     "entry too many": (lambda contents: contents.update({"x": b""}), "its entries are others"),
 }
 
@@ -132,6 +135,57 @@ def test_sealed_but_wrong_is_refused(
 ) -> None:
     with pytest.raises(CompileError, match=problem):
         load(tmp_path, repack(change, seal=True))
+
+
+def resealed(name: str, data: bytes) -> Callable[[dict[str, bytes]], None]:
+    """Put other bytes in, and the hash that fits them."""
+
+    def change(contents: dict[str, bytes]) -> None:
+        contents[name] = data
+        manifest = json.loads(contents[MANIFEST])
+        manifest["entries"][name] = sha256(data)
+        contents[MANIFEST] = json.dumps(manifest).encode()
+
+    return change
+
+
+UNREADABLE = {
+    "graph, empty": (resealed("graph.onnx", b""), "graph.onnx cannot be read"),
+    "graph, junk": (resealed("graph.onnx", b"junk"), "graph.onnx cannot be read"),
+    "qdq, junk": (resealed("qdq.onnx", b"junk"), "qdq.onnx cannot be read"),
+    "qdq, empty": (resealed("qdq.onnx", b""), "qdq.onnx cannot be read"),
+    "golden, junk": (resealed("golden.npz", b"junk"), "golden.npz cannot be read"),
+    "golden, empty": (resealed("golden.npz", b""), "golden.npz cannot be read"),
+    "golden, another's": (
+        resealed("golden.npz", npz_bytes({"input:q": np.zeros(1)})),
+        "golden.npz cannot be read: its names are not those of the graph",
+    ),
+    "target": (edit_manifest(target=5), r"manifest.json: 'target' is not a str"),
+    "features": (edit_manifest(features=5), r"manifest.json: 'features' is not a list"),
+    "features, text": (edit_manifest(features="avx"), r"'features' is not a list"),
+    "feature": (edit_manifest(features=[5]), r"'features' is not a list of names"),
+    "kernels": (edit_manifest(kernels=5), r"manifest.json: 'kernels' is not a list"),
+    "tensors": (edit_manifest(tensors=[]), r"manifest.json: 'tensors' is not a dict"),
+}
+
+
+@pytest.mark.parametrize(("change", "problem"), UNREADABLE.values(), ids=UNREADABLE)
+def test_whole_by_its_hashes_but_unreadable(
+    tmp_path: Path, change: Callable[[dict[str, bytes]], None], problem: str
+) -> None:
+    with pytest.raises(CompileError, match=problem + r".*\n  hint: compile the model again"):
+        load(tmp_path, repack(change, seal=True))
+
+
+@pytest.mark.parametrize("library", [b"", b"evil" * 100])
+def test_a_library_that_is_none_is_refused(library: bytes) -> None:
+    model = compiled()
+    lowering = find_target("x86-avx2").lowering
+    model = dataclasses.replace(
+        model, library=library, target=dataclasses.replace(model.target, lowering=lowering)
+    )
+    with pytest.raises(CompileError, match=r"library.so: cannot be loaded.*\n  hint: "):
+        model.run({"x": np.zeros((1, 4), np.float32)})
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.97, 0.999])

@@ -6,7 +6,6 @@ from qcompile.artifact.archive import (
     MANIFEST,
     SEAL,
     Artifact,
-    Golden,
     check_host,
     graph_bytes,
     load,
@@ -14,6 +13,7 @@ from qcompile.artifact.archive import (
     save,
     sha256,
 )
+from qcompile.artifact.golden import Golden
 
 __all__ = [
     "ENTRIES",

@@ -12,26 +12,26 @@ the zip are fixed: the same contents give the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn, cast, get_origin, get_type_hints
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
+from qcompile.artifact.golden import Golden, golden_bytes, read_golden
 from qcompile.artifact.manifest import FORMAT, Manifest
 from qcompile.artifact.shared_weights import with_shared, without_shared
-from qcompile.data.npz import npz_bytes
 from qcompile.errors import CompileError
 from qcompile.files import write_atomic
-from qcompile.target import Arrays
+from qcompile.importer.opset import one_line
 
 MANIFEST, LIBRARY, GRAPH, QDQ, GOLDEN = ENTRIES = (
     "manifest.json",
@@ -43,14 +43,6 @@ MANIFEST, LIBRARY, GRAPH, QDQ, GOLDEN = ENTRIES = (
 SEAL = "qcompile artifact, manifest sha256 "
 SHA256_DIGITS = 64
 RECOMPILE = "compile the model again"
-
-
-@dataclasses.dataclass(frozen=True)
-class Golden:
-    """One run of the artifact on the machine that compiled it."""
-
-    inputs: Arrays
-    outputs: Arrays
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +63,7 @@ def pack(artifact: Artifact) -> bytes:
         LIBRARY: artifact.library,
         GRAPH: graph,
         QDQ: without_shared(ir.to_proto(artifact.qdq_graph), graph, GRAPH),
-        GOLDEN: _golden_bytes(artifact.golden),
+        GOLDEN: golden_bytes(artifact.golden),
     }
     hashes = {name: sha256(data) for name, data in contents.items()}
     manifest = json.dumps({**artifact.manifest, "entries": hashes}, indent=1, sort_keys=True)
@@ -108,14 +100,18 @@ def load(path: Path) -> Artifact:
     for name in (LIBRARY, GRAPH, QDQ, GOLDEN):
         if manifest["entries"].get(name) != sha256(contents[name]):
             _refuse(path, f"{name} is not what was packed (its sha256 differs)")
-    with np.load(io.BytesIO(contents[GOLDEN]), allow_pickle=False) as golden:
-        arrays = {name: golden[name] for name in golden.files}
+    with _reading(path, GRAPH):
+        integer_graph = _graph(onnx.load_model_from_string(contents[GRAPH]))
+    with _reading(path, QDQ):
+        qdq_graph = _graph(with_shared(contents[QDQ], contents[GRAPH]))
+    with _reading(path, GOLDEN):
+        golden = read_golden(contents[GOLDEN], integer_graph.graph)
     return Artifact(
         manifest=manifest,
         library=contents[LIBRARY],
-        integer_graph=ir.from_proto(onnx.load_model_from_string(contents[GRAPH])),
-        qdq_graph=ir.from_proto(with_shared(contents[QDQ], contents[GRAPH])),
-        golden=Golden(_with_prefix(arrays, "input:"), _with_prefix(arrays, "output:")),
+        integer_graph=integer_graph,
+        qdq_graph=qdq_graph,
+        golden=golden,
     )
 
 
@@ -194,25 +190,37 @@ def _checked_manifest(path: Path, contents: dict[str, bytes]) -> Manifest:
     if found != FORMAT:
         _refuse(path, f"artifact format {found}, this qcompile reads format {FORMAT}")
     lacking = sorted(Manifest.__required_keys__ - manifest.keys())
-    if not lacking and not isinstance(manifest["entries"], dict):
-        lacking = ["a table of entries"]
     if lacking:
         _refuse(path, f"manifest.json lacks {', '.join(lacking)}")
+    for name, annotation in get_type_hints(Manifest).items():
+        origin = get_origin(annotation)
+        kind = origin if isinstance(origin, type) and origin in (list, dict) else annotation
+        if not isinstance(manifest[name], kind):
+            what = kind.__name__ if isinstance(kind, type) else str(kind)
+            _refuse(path, f"manifest.json: {name!r} is not a {what}")
+    if not all(isinstance(name, str) for name in manifest["features"]):
+        _refuse(path, "manifest.json: 'features' is not a list of names")
     return cast(Manifest, manifest)
 
 
-def _golden_bytes(golden: Golden) -> bytes:
-    arrays = {f"input:{name}": array for name, array in golden.inputs.items()}
-    arrays |= {f"output:{name}": array for name, array in golden.outputs.items()}
-    return npz_bytes(arrays)
+@contextlib.contextmanager
+def _reading(path: Path, name: str) -> Iterator[None]:
+    """Refuse an entry that its parser does not take; the hashes prove only who packed it."""
+    try:
+        yield
+    except Exception as error:  # protobuf, zip, NumPy and onnx_ir: each has its own
+        reason = one_line(error) or type(error).__name__
+        raise _refusal(path, f"{name} cannot be read: {reason}") from error
 
 
-def _with_prefix(arrays: Arrays, prefix: str) -> Arrays:
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
+def _graph(proto: onnx.ModelProto) -> ir.Model:
+    model = ir.from_proto(proto)
+    values = (*model.graph.inputs, *model.graph.outputs)
+    if not model.graph.outputs or any(value.dtype is None for value in values):
+        raise ValueError("it is no whole graph")
+    if any(value.shape is None or not value.shape.is_static() for value in values):
+        raise ValueError("a shape is open")
+    return model
 
 
 def _refusal(path: Path, reason: str) -> CompileError:
