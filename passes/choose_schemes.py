@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompile.calibration.calibrators import CALIBRATORS, Observation
+from qcompile.calibration.calibrators import CALIBRATORS, GUARDED, Observation
 from qcompile.config import CompileConfig
 from qcompile.errors import CompileError, ConfigError
 from qcompile.graphs.qdq import real_constant
@@ -37,7 +37,7 @@ class ChooseSchemes(ir.passes.InPlacePass):
     that a row ties together (`shared_scale`) get one range, the union of theirs; what a
     Concat ties that others read too keeps its own, and `meta["input_qparams"]` of the Concat
     has the union's. Constants get theirs from their values; one that is read on two scales
-    becomes two.
+    becomes two. What a range leaves out is written into `meta["outliers"]`.
 
     Kept: sub-graphs stay float; nothing observes their values.
 
@@ -61,7 +61,7 @@ class ChooseSchemes(ir.passes.InPlacePass):
         placement = place(model.graph, self.target, self.config)
         schemes = Schemes()
         for group in scale_groups(placement, self.target, self.config):
-            qparams = self._activation_qparams(group, placement)
+            qparams = self._activation_qparams(group, placement, schemes)
             for tensor in group.tensors:
                 if isinstance(tensor, Use):
                     schemes.claim(tensor, qparams)
@@ -77,13 +77,17 @@ class ChooseSchemes(ir.passes.InPlacePass):
             modified |= _explain(node, placement.float_reasons.get(node, inside))
         return ir.passes.PassResult(model, modified)
 
-    def _activation_qparams(self, group: ScaleGroup, placement: Placement) -> QParams:
-        ranges = [self._range(tensor, group.spec, placement) for tensor in group.tensors]
+    def _activation_qparams(
+        self, group: ScaleGroup, placement: Placement, schemes: Schemes
+    ) -> QParams:
+        ranges = [
+            self._range(tensor, group.spec, placement, schemes) for tensor in group.tensors
+        ]
         low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
         return QParams.from_range(group.spec, low, high)
 
     def _range(
-        self, tensor: Tensor, spec: QuantSpec, placement: Placement
+        self, tensor: Tensor, spec: QuantSpec, placement: Placement, schemes: Schemes
     ) -> tuple[float, float]:
         """Return the range of one tensor, within the Relu or Clip before it."""
         if isinstance(tensor, Use):
@@ -103,6 +107,9 @@ class ChooseSchemes(ir.passes.InPlacePass):
         ]
         name = overrides(tensor, around, self.config).calibrator or self.config.calibrator
         low, high = CALIBRATORS[name](observation, spec)
+        outliers = observation.outliers if name in GUARDED else None
+        if outliers is not None:
+            schemes.outliers[tensor] = outliers
         for region in around:
             if region.output is tensor:
                 low, high = (

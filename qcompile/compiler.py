@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from onnx_ir.passes import PassBase, PassResult, common
 from qcompile.artifact import graph_bytes
 from qcompile.artifact.manifest import make_manifest
 from qcompile.calibration.calibrate import calibrate
+from qcompile.calibration.outliers import warnings_of
 from qcompile.config import CompileConfig
 from qcompile.data.dataset import Data, Dataset, Preprocess, input_specs, load_data
-from qcompile.errors import CompileError
+from qcompile.errors import CalibrationWarning, CompileError
 from qcompile.graphs.portable import portable
 from qcompile.importer.load_model import load_model
 from qcompile.model import CompiledModel
@@ -36,6 +38,7 @@ from qcompile.passes.propagate_qdq import PropagateQdq
 from qcompile.passes.remove_identities import RemoveIdentities
 from qcompile.passes.resolve_auto_pad import ResolveAutoPad
 from qcompile.passes.retarget_activations import RetargetActivations
+from qcompile.schemes.claims import outliers
 from qcompile.stages import Stages
 from qcompile.target import Target
 from qcompile.targets import find_target
@@ -96,10 +99,17 @@ def run_passes(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Quantized:
-    """A QDQ graph, and the data it was calibrated with (none for a foreign QDQ model)."""
+    """A QDQ graph and how it came about; a foreign one brings its scales along.
+
+    Attributes:
+        graph: The graph.
+        data: What it was calibrated with.
+        warnings: What of that its ranges leave out.
+    """
 
     graph: ir.Model
-    data: Dataset | None
+    data: Dataset | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def quantize_model(
@@ -189,6 +199,7 @@ def compile_model(
         manifest=manifest,
         golden=golden,
         seconds=stages.seconds,
+        warnings=quantized.warnings,
     )
 
 
@@ -210,7 +221,7 @@ def _quantize(
     with stages.stage("float passes"):
         model = run_passes(model, float_passes(), after)
     if is_quantized(model.graph):
-        return Quantized(graph=model, data=None)
+        return Quantized(graph=model)
     names = observed_values(model.graph, target, config)
     data = None
     observations = {}
@@ -226,8 +237,12 @@ def _quantize(
             observed = InsertObservers(frozenset(names))(model.clone()).model
             observations = calibrate(observed, data, names, progress=stages.progress)
     with stages.stage("schemes"):
-        steps = (ChooseSchemes(target, observations, config), InsertQdq())
-        return Quantized(graph=run_passes(model, steps, after), data=data)
+        model = run_passes(model, [ChooseSchemes(target, observations, config)], after)
+        texts = warnings_of(outliers(model.graph))
+        for text in texts:
+            warnings.warn(text, CalibrationWarning, stacklevel=4)
+        model = run_passes(model, [InsertQdq()], after)
+        return Quantized(graph=model, data=data, warnings=tuple(texts))
 
 
 def _target(target: str | Target) -> Target:

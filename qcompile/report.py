@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 import onnx_ir as ir
@@ -47,10 +47,15 @@ class CompileReport(TypedDict):
     float_islands: list[FloatIsland]
     size_bytes: int
     seconds: dict[str, float]
+    warnings: list[str]
 
 
 def compile_report(
-    target: str, graph: ir.Graph, size_bytes: int, seconds: Mapping[str, float]
+    target: str,
+    graph: ir.Graph,
+    size_bytes: int,
+    seconds: Mapping[str, float],
+    warnings: Sequence[str] = (),
 ) -> CompileReport:
     """Return the figures of one compiled integer graph."""
     inner = [node for node in graph if not is_border(node)]
@@ -70,6 +75,7 @@ def compile_report(
         "float_islands": float_islands(floats),
         "size_bytes": size_bytes,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "warnings": list(warnings),
     }
 
 

@@ -28,7 +28,7 @@ def calibrate(
     Args:
         observed: The float model, the values among its outputs (passes.InsertObservers).
         samples: The data.
-        values: Names of outputs or inputs of the model.
+        values: Names of outputs or inputs of the model, in the order they are computed.
         progress: Show a bar on stderr, if that is a terminal.
 
     Raises:
@@ -50,7 +50,7 @@ def calibrate(
         for name, observation in observations.items():
             array = _without_filling(arrays[name], valid, samples.batch)
             try:
-                observation.add(array)
+                observation.add(array, valid)
             except ValueError as error:
                 raise CompileError(
                     f"{error}, in {_which(seen, valid)} of the calibration data",
@@ -58,6 +58,11 @@ def calibrate(
                     hint="the float model itself gives that: check the data's scale",
                 ) from error
         seen += valid
+    suspects = 0
+    for observation in observations.values():
+        observation.suspects = suspects
+        outliers = observation.outliers
+        suspects = max(suspects, outliers.samples if outliers is not None else 0)
     return observations
 
 

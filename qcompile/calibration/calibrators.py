@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from qcompile.calibration.entropy import entropy_range
 from qcompile.calibration.histogram import Histogram
+from qcompile.calibration.outliers import Outliers, Peaks, find_outliers, within
 from qcompile.calibration.squared_error import least_squares_range
 from qcompile.quant import QuantSpec
 
@@ -27,14 +28,22 @@ class Observation:
         histogram: All numbers seen.
         moving_minimum: Moving average of the minima of the runs, in their order.
         moving_maximum: Moving average of the maxima of the runs, in their order.
+        peaks: The greatest magnitude of each sample.
+        suspects: How many samples have outliers in a value that this one is computed from.
     """
 
     histogram: Histogram = dataclasses.field(default_factory=Histogram)
     moving_minimum: float = np.inf
     moving_maximum: float = -np.inf
+    peaks: Peaks = dataclasses.field(default_factory=Peaks)
+    suspects: int = 0
 
-    def add(self, array: npt.NDArray[np.generic]) -> None:
+    def add(self, array: npt.NDArray[np.generic], samples: int = 1) -> None:
         """Observe one run's array.
+
+        Args:
+            array: The numbers.
+            samples: Of how many samples, if they lie along the first axis.
 
         Raises:
             ValueError: It holds NaN or infinity; nothing is observed then.
@@ -42,11 +51,25 @@ class Observation:
         if array.size == 0:
             return
         self.histogram.add(array)
-        minimum, maximum = float(array.min()), float(array.max())
+        rows = array.reshape(samples if array.shape[:1] == (samples,) else 1, -1)
+        lows, highs = rows.min(axis=1), rows.max(axis=1)
+        self.peaks.add(np.maximum(np.abs(lows), np.abs(highs)))
+        minimum, maximum = float(lows.min()), float(highs.max())
         if self.moving_minimum > self.moving_maximum:
             self.moving_minimum, self.moving_maximum = minimum, maximum
         self.moving_minimum += (1 - MOMENTUM) * (minimum - self.moving_minimum)
         self.moving_maximum += (1 - MOMENTUM) * (maximum - self.moving_maximum)
+
+    @property
+    def outliers(self) -> Outliers | None:
+        """What `mse` and `percentile` leave out."""
+        return find_outliers(self.histogram, self.peaks, self.suspects)
+
+    @property
+    def ordinary(self) -> Histogram:
+        """All numbers seen but the outliers."""
+        outliers = self.outliers
+        return self.histogram if outliers is None else within(self.histogram, outliers.kept)
 
     @property
     def minimum(self) -> float:
@@ -103,11 +126,11 @@ class Percentile:
 
     def __call__(self, observation: Observation, spec: QuantSpec, /) -> tuple[float, float]:
         """Return the range between the quantiles."""
+        histogram = observation.ordinary
         if spec.symmetric:
-            greatest = observation.histogram.magnitudes().quantile(self.share)
+            greatest = histogram.magnitudes().quantile(self.share)
             return -greatest, greatest
         rest = (1 - self.share) / 2
-        histogram = observation.histogram
         return histogram.quantile(rest), histogram.quantile(1 - rest)
 
 
@@ -117,8 +140,8 @@ def kl(observation: Observation, spec: QuantSpec) -> tuple[float, float]:
 
 
 def mse(observation: Observation, spec: QuantSpec) -> tuple[float, float]:
-    """Make the least squared error (see `qcompile.calibration.squared_error`)."""
-    return least_squares_range(observation.histogram, spec)
+    """Make the least squared error on all but outliers (see `squared_error.py`)."""
+    return least_squares_range(observation.ordinary, spec)
 
 
 CALIBRATORS: Mapping[str, Calibrator] = MappingProxyType(
@@ -132,3 +155,6 @@ CALIBRATORS: Mapping[str, Calibrator] = MappingProxyType(
     }
 )
 """The calibrators by the names that configs use."""
+
+GUARDED = frozenset({"mse", "percentile"})
+"""Those that leave out outliers (see `qcompile.calibration.outliers`)."""

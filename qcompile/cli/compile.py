@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,8 @@ def run_compile(args: argparse.Namespace) -> int:
     from qcompile.compiler import compile_model
     from qcompile.validation.reference import model_files
 
-    model = compile_model(args.model, args.target, **_arguments(args))
+    with printed_warnings():
+        model = compile_model(args.model, args.target, **_arguments(args))
     model.save(out)
     if args.json:
         print(json_text({"artifact": str(out), **model.report}))
@@ -60,11 +61,29 @@ def run_quantize(args: argparse.Namespace) -> int:
     from qcompile.artifact import graph_bytes
     from qcompile.compiler import quantize_model
 
-    model = quantize_model(args.model, args.target, **_arguments(args))
+    with printed_warnings():
+        model = quantize_model(args.model, args.target, **_arguments(args))
     data = graph_bytes(model)
     write_atomic(args.out, data)
     print(f"{args.out}: {len(data) / 1e3:.1f} kB")
     return 0
+
+
+@contextlib.contextmanager
+def printed_warnings() -> Iterator[None]:
+    """Print what the calibration warns of, one line each on stderr."""
+    import warnings
+
+    from qcompile.errors import CalibrationWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CalibrationWarning)
+        try:
+            yield
+        finally:
+            for each in caught:
+                if issubclass(each.category, CalibrationWarning):
+                    print(f"qcompile: warning: {each.message}", file=sys.stderr)
 
 
 def describe(out: Path, report: CompileReport, model_bytes: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
+from qcompile.calibration.outliers import Outliers
 from qcompile.graphs.qdq import real_constant
 from qcompile.graphs.rewriting import Names
 from qcompile.quant import QParams
@@ -17,6 +18,10 @@ QPARAMS = "qparams"
 
 INPUT_QPARAMS = "input_qparams"
 """meta key of a node: the QParams of inputs that it reads on a scale of its own, by index."""
+
+
+OUTLIERS = "outliers"
+"""meta key of a value: what calibration saw and its range leaves out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +46,13 @@ class Schemes:
     Attributes:
         activations: The parameters of computed values and graph inputs.
         reads: The parameters of activations where one node reads them on its own scale.
+        outliers: What the range of an activation leaves out.
         constants: For each constant, the uses that want the same parameters.
     """
 
     activations: dict[ir.Value, QParams] = dataclasses.field(default_factory=dict)
     reads: dict[Use, QParams] = dataclasses.field(default_factory=dict)
+    outliers: dict[ir.Value, Outliers] = dataclasses.field(default_factory=dict)
     constants: dict[ir.Value, dict[QParams, list[Use]]] = dataclasses.field(
         default_factory=dict
     )
@@ -83,8 +90,19 @@ class Schemes:
             if qparams != self.activations.get(use.value):
                 inputs.setdefault(use.node, {})[use.index] = qparams
         changed = [_describe(value, wanted.get(value)) for value in _values(model.graph)]
+        for value in _values(model.graph):
+            _describe(value, self.outliers.get(value), OUTLIERS)
         changed += [_describe(node, inputs.get(node), INPUT_QPARAMS) for node in model.graph]
         return bool(copies) or any(changed)
+
+
+def outliers(graph: ir.Graph) -> dict[str, Outliers]:
+    """Return what the ranges of values leave out, by name."""
+    return {
+        str(value.name): value.meta[OUTLIERS]
+        for value in _values(graph)
+        if OUTLIERS in value.meta
+    }
 
 
 def _copy(value: ir.Value, uses: list[Use], names: Names) -> ir.Value:
@@ -104,7 +122,9 @@ def _is_read_only_by(value: ir.Value, claims: Iterable[list[Use]]) -> bool:
 
 
 def _describe(
-    where: ir.Value | ir.Node, what: QParams | dict[int, QParams] | None, key: str = QPARAMS
+    where: ir.Value | ir.Node,
+    what: QParams | dict[int, QParams] | Outliers | None,
+    key: str = QPARAMS,
 ) -> bool:
     if where.meta.get(key) == what:
         return False
