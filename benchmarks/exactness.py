@@ -12,8 +12,7 @@ import argparse
 import dataclasses
 import os
 import sys
-import tempfile
-from pathlib import Path
+from contextlib import nullcontext
 
 import numpy as np
 import onnx_ir as ir
@@ -21,8 +20,10 @@ import onnx_ir as ir
 import qcompile
 from models import BenchmarkModel, add_models
 from qcompile import ops, oracle
+from qcompile.device import Device
 from qcompile.model import CompiledModel
 from qcompile.target import Arrays, Runner
+from qcompile.targets import open_device
 from tables import markdown
 
 INPUTS = 20
@@ -70,21 +71,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Compare compiled models with the oracle.")
     add_models(parser)
     parser.add_argument("--target", action="append", help="x86-vnni unless told; repeatable")
+    parser.add_argument("--device", metavar="URL", help="run there: rpc://host:port/key")
     parser.add_argument("--inputs", type=int, default=INPUTS)
     options = parser.parse_args()
     os.environ.setdefault("TVM_NUM_THREADS", "1")
     rows = []
-    for model in options.models:
-        for target in options.target or ["x86-vnni"]:
-            rows.append(compare(model, target, options.inputs))
-            print(f"{model.name} for {target}: compared", file=sys.stderr)
+    with open_device(options.device) if options.device else nullcontext() as device:
+        for model in options.models:
+            for target in options.target or ["x86-vnni"]:
+                rows.append(compare(model, target, options.inputs, device))
+                print(f"{model.name} for {target}: compared", file=sys.stderr)
     print(markdown(rows))
     return int(any(row["differing"] for row in rows))
 
 
-def compare(model: BenchmarkModel, target: str, count: int) -> dict[str, object]:
-    """Compile one model and return its row."""
+def compare(
+    model: BenchmarkModel, target: str, count: int, device: Device | None = None
+) -> dict[str, object]:
+    """Compile one model, run it here or on a device, and return its row."""
     compiled = qcompile.compile(model.path(), target, calibration=model.calibration_samples())
+    compiled = compiled.on(device)
     every_value = open_every_value(compiled)
     comparison = Comparison(exact_values(compiled.integer_graph.graph))
     for sample in model.test_samples(count):
@@ -105,11 +111,8 @@ def compare(model: BenchmarkModel, target: str, count: int) -> dict[str, object]
 
 def open_every_value(compiled: CompiledModel) -> Runner:
     """Return a build of the same graph that gives every value."""
-    lowering, graph = compiled.target.lowering, compiled.integer_graph
-    with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
-        path = Path(folder) / "library.so"
-        path.write_bytes(lowering.build(graph, every_value=True).library)
-        return lowering.load(path, graph, every_value=True)
+    built = compiled.target.lowering.build(compiled.integer_graph, every_value=True)
+    return compiled.load_library(built.library, every_value=True)
 
 
 if __name__ == "__main__":
