@@ -521,3 +521,40 @@ def test_refuses_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(CompileError) as folder:
         load_model(tmp_path)
     assert str(folder.value) == f"{tmp_path}: cannot be read: Is a directory"
+
+
+FORMS = {
+    "QOperator": (
+        """g (uint8[1,2,4,4] x) => (uint8[1,2,4,4] y)
+        <float s = {0.5}, uint8 z = {3}, int8 v = {0}, int8[2,2,1,1] w = {1, 2, 3, 4}>
+        { y = QLinearConv (x, s, z, w, s, v, s, z) }""",
+        r"'QLinearConv_0' \(QLinearConv\): .* QOperator form.*\n  hint: .*QuantFormat.QDQ",
+    ),
+    "QOperator of another domain": (
+        """g (uint8[4] x) => (uint8[4] y) <float s = {0.5}, uint8 z = {3}>
+        { y = com.microsoft.QLinearAdd (x, s, z, x, s, z, s, z) }""",
+        r"\(QLinearAdd\): .* QOperator form.*\n  hint: .*QuantFormat.QDQ",
+    ),
+    "dynamic": (
+        """g (uint8[1,2,4,4] x) => (int32[1,2,4,4] y) <int8[2,2,1,1] w = {1, 2, 3, 4}>
+        { y = ConvInteger (x, w) }""",
+        r"\(ConvInteger\): the model is quantized dynamically.*\n  hint: give the float model",
+    ),
+    "Q/DQ of another domain": (
+        """g (float[4] x) => (float[4] y) <float s = {0.5}, uint8 z = {3}>
+        { q = com.microsoft.QuantizeLinear (x, s, z)
+          y = com.microsoft.DequantizeLinear (q, s, z) }""",
+        r"of the domain 'com.microsoft', and only .*\n  hint: export it in the standard",
+    ),
+    "4 bits": (
+        """g (float[1,4] x) => (float[1,2] y) <float s = {0.5}, int4[4,2] w = {1,2,3,4}>
+        { d = DequantizeLinear (w, s)  y = MatMul (x, d) }""",
+        r"'DequantizeLinear_0' \(DequantizeLinear\): 'w' is int4.*\n  hint: .* 8 bits",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "problem"), FORMS.values(), ids=FORMS)
+def test_refuses_quantized_forms_by_what_to_export_instead(text: str, problem: str) -> None:
+    with pytest.raises(CompileError, match=problem):
+        load_model(parse(text, ir_version=10, domains=', "com.microsoft" : 1'))

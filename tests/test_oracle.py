@@ -404,5 +404,13 @@ def test_a_missing_input_of_a_node() -> None:
 
 
 def test_what_onnxruntime_does_not_take() -> None:
-    with pytest.raises(CompileError, match="node 'relu': onnxruntime cannot run Relu"):
+    with pytest.raises(
+        CompileError, match=r"node 'relu': onnxruntime cannot run Relu.*\n.*hint"
+    ):
         run_node(node("Relu", 1), [np.zeros(3, np.uint16)])
+
+
+def test_float64_says_float32() -> None:
+    x = np.ones((1, 1, 2, 2))
+    with pytest.raises(CompileError, match=r"cannot run Conv: .*\n  hint: .*in float32"):
+        run_node(node("Conv", 2), [x, x])

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from qcompile.errors import CompileError
 from qcompile.ops import DOMAIN
 from qcompile.oracle.arithmetic import ARITHMETIC, REQUIRED
-from qcompile.oracle.float_nodes import run_float
+from qcompile.oracle.float_nodes import REPLACE, run_float
 from qcompile.oracle.movers import MOVERS
 from qcompile.target import Arrays
 
@@ -75,7 +75,8 @@ def check(model: ir.Model) -> None:
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         problem = _why_unknown(node, model)
         if problem is not None:
-            raise CompileError(problem, where=f"node {node.name or node.outputs[0].name!r}")
+            where = f"node {node.name or node.outputs[0].name!r}"
+            raise CompileError(problem, where=where, hint=REPLACE)
 
 
 def captured(node: ir.Node) -> list[ir.Value]:

@@ -14,6 +14,7 @@ from qcompile.errors import CompileError
 
 Array = npt.NDArray[np.generic]
 DEFAULT_OPSET = 21
+REPLACE = "replace the operator in the model, or cut the model before it"
 
 
 def run_float(
@@ -48,7 +49,11 @@ def run_float(
     except Exception as error:  # onnxruntime's own classes share no base but this one
         reason = str(error).strip().splitlines()[-1]
         raise CompileError(
-            f"onnxruntime cannot run {node.op_type}: {reason}", where=where
+            f"onnxruntime cannot run {node.op_type}: {reason}",
+            where=where,
+            hint="export the model in float32"
+            if any(array is not None and array.dtype == np.float64 for array in inputs)
+            else REPLACE,
         ) from error
     return [np.asarray(next(results)) if name else np.empty(0) for name in names]
 
