@@ -514,3 +514,18 @@ def test_refuses_channels_that_are_not_there() -> None:
     preprocess = Preprocess(mean=(1.0, 2.0, 3.0, 4.0, 5.0))
     data = load_data([{"input": X}], [IMAGE], preprocess=preprocess)
     refuse(lambda: list(data), "5 channels in --mean or --std, none of that size", "one")
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_error_about_a_shape_says_how_the_batch_was_understood(
+    tmp_path: Path, as_file: bool
+) -> None:
+    spec = InputSpec("x", np.dtype(np.float32), (28, 28))
+    x = np.zeros((5, 28, 28), np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    with pytest.raises(
+        CompileError,
+        match=r"a sample of shape \[28, 28\], the model takes \[28\]: the first axis of its "
+        r"\[28, 28\] is read as a batch of 28 samples\n",
+    ):
+        list(load_data(tmp_path / "x.npz" if as_file else [{"x": x}], [spec]))

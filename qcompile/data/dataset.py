@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -87,6 +88,8 @@ class Dataset:
                 array = sample.arrays[spec.name]
                 if array.shape == (1, *shape):
                     array = array[0]
+                with _saying_batch(spec, self.batch):
+                    fit_axes(array.shape, shape, layout or self._preprocess.layout, where)
                 array = convert(
                     array, spec, shape, self._preprocess, where=where, layout=layout
                 )
@@ -176,6 +179,21 @@ def sample_shape(spec: InputSpec, batch: int | None) -> tuple[int, ...]:
     return spec.shape if batch is None else spec.shape[1:]
 
 
+@contextlib.contextmanager
+def _saying_batch(spec: InputSpec, batch: int | None) -> Iterator[None]:
+    """Add to the error about a sample's shape how the model's batch was understood."""
+    try:
+        yield
+    except CompileError as error:
+        if batch is None or batch == 1:
+            raise
+        problem = (
+            f"{error.problem}: the first axis of its {list(spec.shape)} is read as a batch "
+            f"of {batch} samples"
+        )
+        raise CompileError(problem, where=error.where, hint=error.hint) from error
+
+
 def no_samples(where: str) -> CompileError:
     """Return the error for data without a sample."""
     return CompileError("holds no samples", where=where, hint="give at least one, better 100")
@@ -202,7 +220,8 @@ def _open_npz(
         where = f"{path}: array {spec.name!r}"
         check_dtype(stored.dtype, spec, where)
         if stored.shape[1:] != (1, *wanted):
-            fit_axes(stored.shape[1:], wanted, preprocess.layout, where)
+            with _saying_batch(spec, batch):
+                fit_axes(stored.shape[1:], wanted, preprocess.layout, where)
     if labels is not None:
         stored = source.stored[labels]
         _check_label(stored.shape[1:], stored.dtype, f"{path}: array {labels!r}")
