@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from qcompile.cli.run import describe_validation
 from qcompile.errors import CompileError
 from qcompile.report import json_text
-from qcompile.validation.deviation import Deviation
+from qcompile.validation.deviation import MOST_DB, NEXT_DB, Deviation
 from qcompile.validation.first_difference import float_bound
 from tests.compiled import INNER_ISLAND, TAIL_ISLAND, OracleLowering, compiled, float_model
 from tests.graphs import graph
@@ -129,31 +130,56 @@ def test_figures_against_the_float_model(tmp_path: Path) -> None:
     assert report["reference"] == compiled(reference=path).manifest["reference_sha256"]
 
 
-def test_exact_answers_have_no_noise(tmp_path: Path) -> None:
+def test_exact_answers_are_the_cap_and_not_null(tmp_path: Path) -> None:
     path = float_model(tmp_path)
     report = compiled(reference=path).validate(
         [{"x": np.array([[1, 2, 0.5, -1]], np.float32)}], reference=path
     )
-    assert report["sqnr_db"] == math.inf
+    assert report["sqnr_db"] == MOST_DB
     assert report["cosine"] == 1.0
-    assert json.loads(json_text(report))["sqnr_db"] is None
+    assert json.loads(json_text(report))["sqnr_db"] == 200.0
+    assert "identical" in describe_validation(report)
+
+
+def test_nan_where_the_float_model_has_numbers_is_the_worst_and_not_null(
+    tmp_path: Path,
+) -> None:
+    path = float_model(tmp_path)
+    broken = OracleLowering(wrong={"y": lambda array: np.full_like(array, np.nan)})
+    report = compiled(broken, reference=path).validate(samples(2), reference=path)
+    figures = json.loads(json_text(report))
+    assert figures["sqnr_db"] == -200.0
+    assert figures["cosine"] == 0.0
+    assert figures["outputs"]["y"]["not_finite"] == 8
+    assert "8 values" in describe_validation(report)
+
+
+DEVIATIONS = {
+    "nothing becomes something": ([0.0], [1.0], -MOST_DB, 0.0, 0),
+    "nothing stays nothing": ([0.0], [0.0], MOST_DB, 1.0, 0),
+    "the other sign": ([1.0], [-1.0], -6.02, -1.0, 0),
+    "less noise than the cap": ([1.0], [1.0 + 1e-12], NEXT_DB, 1.0, 0),
+    "NaN becomes a number": ([np.nan, 1.0], [1.0, 1.0], -MOST_DB, 0.0, 1),
+    "a number becomes infinite": ([1.0, 1.0], [np.inf, 1.0], -MOST_DB, 0.0, 1),
+    "infinity turns": ([np.inf, 1.0], [-np.inf, 1.0], -MOST_DB, 0.0, 1),
+    "NaN stays NaN": ([np.nan, np.inf, 2.0], [np.nan, np.inf, 2.0], MOST_DB, 1.0, 0),
+}
 
 
 @pytest.mark.parametrize(
-    ("reference", "output", "sqnr", "cosine"),
-    [
-        ([0.0], [1.0], -math.inf, 0.0),
-        ([0.0], [0.0], math.inf, 1.0),
-        ([1.0], [-1.0], -6.02, -1.0),
-    ],
+    ("reference", "output", "sqnr", "cosine", "not_finite"),
+    DEVIATIONS.values(),
+    ids=DEVIATIONS,
 )
 def test_deviation_at_its_edges(
-    reference: list[float], output: list[float], sqnr: float, cosine: float
+    reference: list[float], output: list[float], sqnr: float, cosine: float, not_finite: int
 ) -> None:
     deviation = Deviation()
     deviation.add(np.array(reference), np.array(output))
-    assert deviation.sqnr_db == pytest.approx(sqnr, abs=0.01)
-    assert deviation.cosine == cosine
+    assert deviation.sqnr_db == pytest.approx(sqnr, abs=0.005)
+    assert deviation.cosine == pytest.approx(cosine)
+    assert deviation.not_finite == not_finite
+    assert math.isfinite(deviation.max_abs_error)
 
 
 def test_another_reference_is_refused(tmp_path: Path) -> None:

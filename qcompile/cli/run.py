@@ -145,6 +145,7 @@ def run_run(args: argparse.Namespace) -> int:
 def describe_validation(report: Validation) -> str:
     """Return the report for people."""
     from qcompile.cli.tables import table
+    from qcompile.validation.deviation import MOST_DB
 
     check = report["oracle"]
     verdict = "bit-exact" if check["bit_exact"] else "DIFFERS"
@@ -158,7 +159,13 @@ def describe_validation(report: Validation) -> str:
     if report["reference"] is None:
         lines.append(("float model", "not compared: give it with --reference"))
     else:
-        lines.append(("SQNR", f"{report['sqnr_db']:.2f} dB"))
+        not_finite = sum(each["not_finite"] for each in report["outputs"].values())
+        same = all(each["sqnr_db"] == MOST_DB for each in report["outputs"].values())
+        lines.append(
+            ("SQNR", "no noise: identical" if same else f"{report['sqnr_db']:.2f} dB")
+        )
+        if not_finite:
+            lines.append(("not finite", f"{not_finite} values, in one of the two models only"))
         lines.append(("cosine", f"{report['cosine']:.6f}"))
         lines.append(("largest error", f"{report['max_abs_error']:.4g}"))
     accuracy = report.get("accuracy")

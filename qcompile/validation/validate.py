@@ -24,11 +24,16 @@ Classes = npt.NDArray[np.int64]
 
 
 class OutputFigures(TypedDict):
-    """How far one output lies from the float model's."""
+    """How far one output lies from the float model's.
+
+    `sqnr_db` is 200 where they are identical. `not_finite` counts values that are NaN or
+    infinite in one of them only; where there is one, `sqnr_db` is -200 and `cosine` 0.
+    """
 
     sqnr_db: float
     cosine: float
     max_abs_error: float
+    not_finite: int
 
 
 class _Required(TypedDict):
@@ -99,7 +104,10 @@ def validate(
                 deviation.add(*(rows(array, batch)[:valid] for array in pair))
     figures = {
         name: OutputFigures(
-            sqnr_db=each.sqnr_db, cosine=each.cosine, max_abs_error=each.max_abs_error
+            sqnr_db=each.sqnr_db,
+            cosine=each.cosine,
+            max_abs_error=each.max_abs_error,
+            not_finite=each.not_finite,
         )
         for name, each in deviations.items()
         if reference is not None
