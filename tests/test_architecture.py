@@ -17,6 +17,7 @@ ALLOWED = {
 COMPOSERS = {
     "qcompile/cli/compile.py",
     "qcompile/cli/device.py",
+    "qcompile/cli/export.py",
     "qcompile/cli/run.py",
     "qcompile/cli/show.py",
     "qcompile/compiler.py",

@@ -71,7 +71,7 @@ def test_help_is_fast_and_light() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["compile", "quantize", "validate", "bench", "run", "inspect"]
+    "command", ["compile", "quantize", "validate", "bench", "run", "export", "inspect"]
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:

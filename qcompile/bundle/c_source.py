@@ -39,6 +39,11 @@ class Source:
     program: Program
     arena: Arena
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the constants."""
+        return sum(aligned(len(data)) for data in self.program.constants.values())
+
     def header(self) -> str:
         """Return model.h."""
         described = "".join(
@@ -53,7 +58,7 @@ class Source:
             inputs=len(self.inputs),
             outputs=len(self.outputs),
             arena=max(1, self.arena.size),
-            weights=sum(aligned(len(data)) for data in self.program.constants.values()),
+            weights=self.weight_bytes,
             described=described,
         )
 

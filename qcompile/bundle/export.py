@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.resources
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,21 +31,44 @@ The last bit of such a float decides where a value between two 8-bit steps goes.
 """
 
 
-def export_c(model: CompiledModel, path: Path) -> int:
-    """Write the bundle and return its bytes; the same model gives the same files.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """What was written, and what it needs on the device.
+
+    Attributes:
+        target: Name of the target.
+        files: Bytes of each file.
+        arena_bytes: Of the memory for activations.
+        weight_bytes: Of the constants.
+    """
+
+    target: str
+    files: Mapping[str, int]
+    arena_bytes: int
+    weight_bytes: int
+
+
+def export_c(model: CompiledModel, path: Path) -> Bundle:
+    """Write the bundle; the same model gives the same files.
 
     Raises:
         CompileError: The target's kernels cannot be called from C, or the folder cannot be
             written or holds other files.
     """
     check_replaceable(path)
-    files = bundle_files(model)
+    source = make_source(model)
+    files = bundle_files(model, source)
     write_folder(path, files)
-    return sum(map(len, files.values()))
+    return Bundle(
+        target=source.target,
+        files={name: len(data) for name, data in files.items()},
+        arena_bytes=source.arena.size,
+        weight_bytes=source.weight_bytes,
+    )
 
 
-def bundle_files(model: CompiledModel) -> Mapping[str, bytes]:
-    """Return the files of the bundle by name."""
+def make_source(model: CompiledModel) -> Source:
+    """Compile the model's kernels and plan its memory."""
     lowering = model.target.lowering
     if not isinstance(lowering, AheadOfTime):
         raise CompileError(
@@ -54,7 +78,7 @@ def bundle_files(model: CompiledModel) -> Mapping[str, bytes]:
         )
     graph = model.integer_graph.graph
     program = lowering.program(model.integer_graph)
-    source = Source(
+    return Source(
         target=model.target.name,
         arch=model.target.arch,
         features=model.target.features,
@@ -63,6 +87,11 @@ def bundle_files(model: CompiledModel) -> Mapping[str, bytes]:
         program=program,
         arena=memory.plan(program),
     )
+
+
+def bundle_files(model: CompiledModel, source: Source) -> Mapping[str, bytes]:
+    """Return the files of the bundle by name."""
+    graph = model.integer_graph.graph
     names = [str(value.name) for value in graph.inputs]
     texts = {
         "model.h": source.header(),
@@ -74,7 +103,7 @@ def bundle_files(model: CompiledModel) -> Mapping[str, bytes]:
         "README.txt": manual(model.target.name, model.target.arch),
     }
     files = {name: text.encode() for name, text in texts.items()}
-    return {"kernels.o": program.object_code, **files}
+    return {"kernels.o": source.program.object_code, **files}
 
 
 def output_bounds(model: CompiledModel) -> dict[str, float]:
