@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from qcompile.graphs.qdq import Grid, activation
 from qcompile.graphs.rewriting import Attributes, Names
-from qcompile.numerics import quantize
+from qcompile.numerics import F32, finish, quantize
 from qcompile.ops import DOMAIN
 from qcompile.regions import Region
 
@@ -102,20 +102,27 @@ class Folding:
 
     def last_step(self) -> Attributes:
         """Return the attributes of the last step: the output's grid and the activation."""
-        high = self.region.high
-        low = min(self.region.low, high)
-        if self.y is None:
-            return {
-                "y_dtype": int(ir.DataType.FLOAT),
-                "y_zero_point": 0,
-                "lo": float(np.float32(low)),
-                "hi": float(np.float32(high)),
-            }
-        y = self.y
-        lo, hi = quantize(np.array([low, high], np.float32), y.scale, y.zero_point, y.dtype)
+        lo, hi = self._bounds
         return {
-            "y_dtype": int(y.dtype),
-            "y_zero_point": y.zero_point,
-            "lo": float(lo),
-            "hi": float(hi),
+            "y_dtype": int(ir.DataType.FLOAT if self.y is None else self.y.dtype),
+            "y_zero_point": 0 if self.y is None else self.y.zero_point,
+            "lo": lo,
+            "hi": hi,
         }
+
+    def finish(self, t: F32) -> npt.NDArray[np.generic]:
+        """Return what the last step makes of rescaled accumulators."""
+        lo, hi = self._bounds
+        if self.y is None:
+            return finish(t, y_dtype=ir.DataType.FLOAT, zero_point=0, lo=lo, hi=hi)
+        return finish(t, y_dtype=self.y.dtype, zero_point=self.y.zero_point, lo=lo, hi=hi)
+
+    @property
+    def _bounds(self) -> tuple[float, float]:
+        """What the activation allows, in the output's integers or as float32."""
+        high = self.region.high
+        ends = np.array([min(self.region.low, high), high], np.float32)
+        if self.y is not None:
+            y = self.y
+            ends = quantize(ends, y.scale, y.zero_point, y.dtype).astype(np.float32)
+        return float(ends[0]), float(ends[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -9,8 +10,10 @@ import onnx_ir as ir
 
 from qcompile.folding.folding import Folding, Operand, UnfoldableError
 from qcompile.folding.pooling import average_windows
+from qcompile.folding.products import LARGEST_STEPS, Term, check_products
 from qcompile.folding.weights import (
     check_accumulator,
+    drop_overflowing_weights,
     integer_bias,
     integer_weight,
     room_for_bias,
@@ -76,18 +79,25 @@ def _weighted(
     bias_value = own_bias or region.bias
     w_scale = room_for_bias(w, w_scale, bias_value, x_grid.scale, axis)
     bias = integer_bias(bias_value, x_grid.scale * w_scale, anchor)
-    check_accumulator(w, bias, x_grid, anchor, axis)
+    m = multiplier(x_grid.scale, w_scale, folding.y_scale)
+    check_products((m, 1))
+    if residual is None:
+        w = drop_overflowing_weights(w, bias, x_grid, axis, lambda t: folding.finish(t * m))
+    terms: list[Term] = [(m, check_accumulator(w, bias, x_grid, anchor, axis))]
     operands: list[Operand] = [
         x,
         ("weight", w.T.copy() if op_type == QMATMUL and axis == 0 else w),
         ("bias", bias.astype(np.int32)),
-        ("multiplier", multiplier(x_grid.scale, w_scale, folding.y_scale)),
+        ("multiplier", m),
     ]
     zero_points = {"x_zero_point": x_grid.zero_point}
     if residual is not None:
         r, r_grid = residual
-        operands += [r, ("r_multiplier", multiplier(r_grid.scale, 1.0, folding.y_scale))]
+        r_multiplier = multiplier(r_grid.scale, 1.0, folding.y_scale)
+        operands += [r, ("r_multiplier", r_multiplier)]
+        terms.append((r_multiplier, LARGEST_STEPS))
         zero_points["r_zero_point"] = r_grid.zero_point
+    check_products(*terms)
     return folding.node(
         op_type, operands, {**(attributes or {}), **zero_points, **folding.last_step()}
     )
@@ -96,11 +106,13 @@ def _weighted(
 def fold_add(folding: Folding) -> ir.Node:
     """Add of two activations, or of one and a constant of 8 bits, becomes QAdd."""
     (a, a_grid), (b, b_grid) = folding.operand(0), folding.operand(1)
+    factors = [multiplier(grid.scale, 1.0, folding.y_scale) for grid in (a_grid, b_grid)]
+    check_products(*((factor, LARGEST_STEPS) for factor in factors))
     operands: list[Operand] = [
         a,
         b,
-        ("a_multiplier", multiplier(a_grid.scale, 1.0, folding.y_scale)),
-        ("b_multiplier", multiplier(b_grid.scale, 1.0, folding.y_scale)),
+        ("a_multiplier", factors[0]),
+        ("b_multiplier", factors[1]),
     ]
     zero_points = {"a_zero_point": a_grid.zero_point, "b_zero_point": b_grid.zero_point}
     return folding.node(QADD, operands, {**zero_points, **folding.last_step()})
@@ -116,6 +128,7 @@ def fold_pool(folding: Folding) -> ir.Node:
     if (counts == counts[0, 0]).all():
         counts = counts[:1, :1]
     factor: F32 = multiplier(grid.scale, 1.0, folding.y_scale * counts)
+    check_products((factor, LARGEST_STEPS * math.prod(windows.kernel)))
     return folding.node(
         QAVERAGEPOOL,
         [x, ("multiplier", factor)],
@@ -143,13 +156,15 @@ def fold_softmax(folding: Folding) -> ir.Node:
     if not isinstance(size, int):
         raise UnfoldableError("the size of its axis is unknown")
     bits = next(k for k in range(SOFTMAX_BITS, -1, -1) if size * 2**k < 2**31)
+    factor = multiplier(1.0, 1.0, folding.y_scale)
+    check_products((factor, 1))
     exponentials = np.rint(np.exp(-grid.scale * np.arange(256.0)) * 2.0**bits)
     return folding.node(
         QSOFTMAX,
         [
             x,
             ("table", exponentials.astype(np.int32)),
-            ("multiplier", multiplier(1.0, 1.0, folding.y_scale)),
+            ("multiplier", factor),
         ],
         {"axis": axis, **folding.last_step()},
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -9,7 +11,7 @@ import onnx_ir as ir
 from qcompile.errors import CompileError
 from qcompile.folding.folding import UnfoldableError
 from qcompile.graphs.qdq import BYTES, Grid, along, qdq_parameters, real_constant
-from qcompile.numerics import INT32_MAX, INT32_MIN, accumulator_bounds
+from qcompile.numerics import F32, INT32_MAX, INT32_MIN, accumulator_bounds
 from qcompile.regions import constant
 
 SAME_SCALE = 2.0**-20
@@ -92,16 +94,50 @@ def room_for_bias(
     return np.where(dead, np.maximum(w_scale, needed), w_scale)
 
 
+def drop_overflowing_weights(
+    w: npt.NDArray[np.int8],
+    bias: npt.NDArray[np.int64],
+    x: Grid,
+    axis: int,
+    last_step: Callable[[F32], npt.NDArray[np.generic]],
+) -> npt.NDArray[np.int8]:
+    """Return the weights, zeros for channels that could overflow and yet are constant.
+
+    A tool that raises the weight scale of a nearly dead channel until its bias fits int32
+    leaves no room for the products, although they are too small to change the output.
+
+    Args:
+        w: Integer weights.
+        bias: Integer bias, one a channel.
+        x: The grid of the input.
+        axis: The output channel axis of w.
+        last_step: Gives the outputs of accumulators, one a channel; it is monotone, so a
+            channel that gives one output for its lowest and its highest is constant.
+    """
+    bounds = accumulator_bounds(w, bias, x.zero_point, x.dtype, axis=axis)
+    beyond = (bounds[0] < INT32_MIN) | (bounds[1] > INT32_MAX)
+    if not beyond.any():
+        return w
+    low, high = (last_step(bound.astype(np.float32)) for bound in bounds)
+    dropped = along(beyond & (low == high), axis, w.ndim).astype(bool)
+    return np.where(dropped, np.int8(0), w)
+
+
 def check_accumulator(
     w: npt.NDArray[np.int8],
     bias: npt.NDArray[np.int64],
     x: Grid,
     node: ir.Node,
     axis: int,
-) -> None:
-    """Raise CompileError if any input could take an accumulator out of int32."""
+) -> npt.NDArray[np.int64]:
+    """Return the largest magnitude of each channel's accumulator over all inputs.
+
+    Raises:
+        CompileError: It is beyond int32.
+    """
     lowest, highest = accumulator_bounds(w, bias, x.zero_point, x.dtype, axis=axis)
     _check_int32(lowest, highest, node, "the accumulator")
+    return np.maximum(np.abs(lowest), np.abs(highest))
 
 
 def _same_steps(

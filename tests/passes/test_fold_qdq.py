@@ -400,6 +400,29 @@ def test_an_overflow_names_node_and_channel() -> None:
         integer_graph(overflowing([127, 127], 2147.48e-6))
 
 
+@pytest.mark.parametrize("op_type", ["Conv", "Gemm"])
+def test_weights_that_overflow_and_cannot_matter_are_dropped(op_type: str) -> None:
+    """As onnxruntime quantizes a nearly dead channel: a scale so small the bias just fits."""
+    weights = np.array([[127] * 3, [127] * 3], np.int8)
+    scales = np.array([0.5, 1e-9])
+    bias = np.array([-7, 2**31 - 200], np.int32)
+    builder = Builder((1, 3, 1, 1) if op_type == "Conv" else (1, 3))
+    shape = (2, 3, 1, 1) if op_type == "Conv" else (2, 3)
+    w = builder.weight(weights.reshape(shape), scales, axis=0)
+    b = builder.weight(bias, scales * 0.5)
+    attributes = {} if op_type == "Conv" else {"transB": 1}
+    y = builder.node(op_type, [builder.qdq("x", 0.5, 3), w, b], **attributes)
+    proto = builder.model(builder.qdq(y, 0.25, 10))
+    model = integer_graph(ir.from_proto(proto))
+    x = np.array([-1.5, 100, 7], np.float32).reshape(builder.x_shape)
+    assert steps_apart(proto, model, x, 0.25).max() == 0
+    node = next(node for node in model.graph if node.op_type in ("QConv", "QMatMul"))
+    assert node.inputs[1] is not None
+    assert node.inputs[1].const_value is not None
+    left = node.inputs[1].const_value.numpy()
+    assert np.count_nonzero(left) == 3, "those of channel 0"
+
+
 def test_a_channel_without_weights_gets_room_for_its_bias() -> None:
     model = integer_graph(overflowing([0, 0], 1.0))
     (y,) = run_integers(model, {"x": np.zeros((1, 2), np.float32)})
