@@ -14,12 +14,12 @@ from qcompile.config import CompileConfig
 from qcompile.errors import CompileError, ConfigError
 from qcompile.graphs.qdq import real_constant
 from qcompile.ops import FLOAT_REASON
-from qcompile.quant import QParams, QuantSpec
+from qcompile.quant import LEAST_SCALE, QParams, QuantSpec
 from qcompile.regions import WEIGHTED_OPS, Region
 from qcompile.schemes.claims import Schemes, Use
 from qcompile.schemes.placement import Placement, output_axis, place
 from qcompile.schemes.scale_groups import ScaleGroup, Tensor, overrides, scale_groups
-from qcompile.schemes.weight_scheme import bias_scale, weight_qparams
+from qcompile.schemes.weight_scheme import bias_scale, vanishes, weight_qparams
 from qcompile.target import Target
 
 
@@ -84,7 +84,16 @@ class ChooseSchemes(ir.passes.InPlacePass):
             self._range(tensor, group.spec, placement, schemes) for tensor in group.tensors
         ]
         low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-        return QParams.from_range(group.spec, low, high)
+        qparams = QParams.from_range(group.spec, low, high)
+        if low < high and float(qparams.scale) <= LEAST_SCALE:
+            tensor = group.tensors[0]
+            value = tensor.value if isinstance(tensor, Use) else tensor
+            raise CompileError(
+                f"its numbers, {low:.3g} to {high:.3g}, are too small to quantize",
+                where=f"value {value.name!r}",
+                hint="scale the data, or keep what reads it in float: --float-ops",
+            )
+        return qparams
 
     def _range(
         self, tensor: Tensor, spec: QuantSpec, placement: Placement, schemes: Schemes
@@ -128,6 +137,12 @@ class ChooseSchemes(ir.passes.InPlacePass):
         if not fits or (bias is not None and not np.isfinite(bias).all()):
             raise CompileError(
                 "its weight or bias is too large to quantize",
+                where=f"node {anchor.name!r}",
+                hint=f"keep it in float: --float-ops {anchor.op_type}",
+            )
+        if vanishes(weight, x):
+            raise CompileError(
+                "its weight is too small to quantize",
                 where=f"node {anchor.name!r}",
                 hint=f"keep it in float: --float-ops {anchor.op_type}",
             )

@@ -19,10 +19,11 @@ INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 def multiplier(s_x: Scale, s_w: Scale, s_y: Scale) -> npt.NDArray[np.float32]:
     """Return `float32(s_x * s_w / s_y)`, computed in float64 and rounded once.
 
-    For a float output s_y is 1.
+    For a float output s_y is 1. What is beyond float32 becomes inf.
     """
     product = np.asarray(s_x, np.float64) * np.asarray(s_w, np.float64)
-    return np.asarray(product / np.asarray(s_y, np.float64), np.float32)
+    with np.errstate(over="ignore"):
+        return np.asarray(product / np.asarray(s_y, np.float64), np.float32)
 
 
 def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -15,7 +15,10 @@ INTEGER_RANGES = {
 }
 
 MIN_SCALE = 2.0**-40
-"""Smallest activation scale: keeps 1/scale and every multiplier finite in float32."""
+"""Scale of an activation that is 0 throughout: any would do, this one suits every weight."""
+
+LEAST_SCALE = 2.0**-126
+"""Least scale there is: the least normal float32."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,8 @@ class QParams:
     def from_range(cls, spec: QuantSpec, low: float, high: float) -> QParams:
         """Return per-tensor parameters that cover [low, high] and represent 0 exactly.
 
-        The range is widened to hold 0; a constant or empty one gets MIN_SCALE at least.
+        The range is widened to hold 0; one of nothing but 0 gets MIN_SCALE, a tiny one
+        LEAST_SCALE at least.
         affine: s = (high - low) / (qmax - qmin), z = qmin - rint(low / s)
         symmetric: s = max(|low|, |high|) / min(qmax - z, z - qmin)
 
@@ -89,14 +93,15 @@ class QParams:
         if not (np.isfinite(low) and np.isfinite(high)) or low > high:
             raise ValueError(f"not a range: [{low}, {high}]")
         low, high = min(float(low), 0.0), max(float(high), 0.0)
+        least = LEAST_SCALE if high > low else MIN_SCALE
         qmin, qmax = spec.bounds
         dtype = spec.dtype.numpy()
         if spec.symmetric:
             z = spec.middle
             steps = min(qmax - z, z - qmin)
-            scale = np.float32(max(max(-low, high) / steps, MIN_SCALE))
+            scale = np.float32(max(max(-low, high) / steps, least))
         else:
-            scale = np.float32(max((high - low) / (qmax - qmin), MIN_SCALE))
+            scale = np.float32(max((high - low) / (qmax - qmin), least))
             z = int(np.clip(qmin - np.rint(low / float(scale)), qmin, qmax))
         return cls(spec, np.asarray(scale), np.asarray(z, dtype))
 

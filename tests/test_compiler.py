@@ -98,6 +98,55 @@ def test_a_concat_does_not_spoil_what_else_is_read() -> None:
             assert -10 * np.log10(noise) > 25
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1e-10, 1e10, 1e30])
+def test_tiny_and_huge_numbers_inside_are_numbers_too(factor: float) -> None:
+    model = net("""g (float[1,3,6,6] x, float[4,3,3,3] w1, float[5,4,1,1] w2)
+        => (float[1,5,4,4] y) { a = Conv(x, w1)  r = Relu(a)  y = Conv(r, w2) }""")
+    for name, by in (("w1", factor), ("w2", 1 / factor)):
+        value = model.graph.initializers[name]
+        assert value.const_value is not None
+        value.const_value = ir.tensor(np.float32(by) * value.const_value.numpy(), name=name)
+    compiled = compile_model(model, "native", calibration=samples(model, 4))
+    assert not compiled.report["float_islands"]
+    (inputs,) = samples(model, 1)
+    (expected,), got = session(model).run(None, inputs), compiled.run(inputs)["y"]
+    # Three layers of 8-bit steps, as at a factor of 1.
+    assert np.square(expected - got).sum() < np.square(expected).sum() / 10**2.5
+
+
+FAR_APART = {
+    "a sum": (
+        """g (float[4] x) => (float[4] y)
+        <float s = {1e38}, float u = {1e-6}, uint8 z = {128}>
+        { q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)  a = Add(d, d)
+          p = QuantizeLinear(a, u, z)  y = DequantizeLinear(p, u, z) }""",
+        "float32 overflows",
+    ),
+    "a sum, each product finite": (
+        """g (float[4] x) => (float[4] y)
+        <float s = {1e36}, float u = {1.0}, uint8 z = {128}>
+        { q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)  a = Add(d, d)
+          p = QuantizeLinear(a, u, z)  y = DequantizeLinear(p, u, z) }""",
+        "float32 overflows",
+    ),
+    "a product that vanishes": (
+        """g (float[1,1] x) => (float[1,1] y)
+        <float s = {1e-20}, float t = {1e-20}, float u = {1e4}, uint8 z = {128},
+         int8[1,1] w = {5}, int8 n = {0}>
+        { q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)
+          v = DequantizeLinear(w, t, n)  a = MatMul(d, v)
+          p = QuantizeLinear(a, u, z)  y = DequantizeLinear(p, u, z) }""",
+        "float32 vanishes",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), FAR_APART.values(), ids=FAR_APART)
+def test_scales_too_far_apart_for_float32_stay_float(text: str, reason: str) -> None:
+    (island,) = compile_model(graph(text), "x86-vnni").report["float_islands"]
+    assert island["reason"] == f"its scales are so far apart that {reason}"
+
+
 def session(model: ir.Model) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(
         ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"]
@@ -181,7 +230,7 @@ model = net("""g (float[1,16,40,40] x, float[64,16,3,3] w1, float[64,64,3,3] w2)
 compiled = compile_model(model, "native", calibration=samples(model, 1))
 assert "TVM_NUM_THREADS" not in os.environ
 before = len(os.listdir("/proc/self/task"))
-assert compiled.bench(threads=3, runs=2)["threads"] == 3
+assert compiled.bench(threads=2, runs=2)["threads"] == 2
 print(len(os.listdir("/proc/self/task")) - before)
 '''
 
@@ -197,7 +246,7 @@ def test_a_compile_leaves_the_thread_count_open() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[-1] == "2"  # the two workers beside the caller
+    assert done.stdout.split()[-1] == "1"  # the worker beside the caller
 
 
 def test_a_batch_of_a_dynamic_model_is_chosen_with_shapes() -> None:

@@ -43,7 +43,7 @@ def test_a_range_is_covered_to_half_a_step_and_zero_is_exact(
 @pytest.mark.parametrize("number", [0.0, 5.0, -5.0, 1e-30])
 def test_a_constant_tensor(spec: QuantSpec, number: float) -> None:
     qparams = QParams.from_range(spec, number, number)
-    assert qparams.scale >= np.float32(MIN_SCALE)
+    assert (qparams.scale == np.float32(MIN_SCALE)) == (number == 0)
     back = qparams.dequantize(qparams.quantize(np.array([number])))[0]
     assert abs(back - number) <= qparams.scale / 2
 

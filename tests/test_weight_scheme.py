@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as nps
 
 from qcompile.numerics import INT32_MAX, INT32_MIN, accumulator_bounds
 from qcompile.quant import MIN_SCALE, S8, S8_AFFINE, S8_PER_CHANNEL, U8, QParams, QuantSpec
-from qcompile.schemes.weight_scheme import bias_scale, bias_steps, weight_qparams
+from qcompile.schemes.weight_scheme import bias_scale, bias_steps, vanishes, weight_qparams
 
 Array = npt.NDArray[np.float32]
 
@@ -107,6 +107,23 @@ def test_a_dead_channel_holds_its_bias(spec: QuantSpec, bias: float) -> None:
     steps = bias_steps(offset, scale)
     # One rounding of 2**-24 for the scale, one for the steps.
     assert abs(steps[0] * scale[0] / offset[0] - 1) <= 2.0**-23
+
+
+@pytest.mark.parametrize("size", [1e-20, 1e-30, 1e-34])
+def test_tiny_weights_keep_their_steps(size: float) -> None:
+    weight = np.array([[size, -size / 2], [size / 4, 0.0], [0.0, 0.0]], np.float32)
+    qparams = weight_qparams(weight, None, S8_PER_CHANNEL, 0, X)
+    assert qparams.quantize(weight)[0, 0] == 127
+    assert qparams.quantize(weight)[1, 0] > 31
+    assert (bias_scale(X, qparams) >= np.finfo(np.float32).tiny).all()
+    assert not vanishes(weight, X)
+
+
+def test_a_channel_far_below_the_others_counts_as_dead() -> None:
+    weight = np.array([[1.0], [1e-40]], np.float32)
+    assert weight_qparams(weight, None, S8_PER_CHANNEL, 0, X).scale[1] == 2.0**-80
+    assert not vanishes(weight, X)
+    assert vanishes(weight[1:], X)
 
 
 def test_nothing_at_all_still_has_a_normal_scale() -> None:

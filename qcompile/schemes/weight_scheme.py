@@ -6,12 +6,15 @@ import numpy as np
 import numpy.typing as npt
 
 from qcompile.numerics import INT32_MAX, INT32_MIN, accumulator_bounds
-from qcompile.quant import QParams, QuantSpec
+from qcompile.quant import LEAST_SCALE, QParams, QuantSpec
 
 F64 = npt.NDArray[np.float64]
 
-MIN_WEIGHT_SCALE = 2.0**-80
-"""Times the least activation scale this is still a normal float32."""
+DEAD_SCALE = 2.0**-80
+"""Scale of a channel that is 0, or next to it beside the others of its weight."""
+
+NEXT_TO_ZERO = 2.0**-64
+"""Share of the largest scale; what is below may be flattened."""
 
 DEAD_BIAS_STEPS = 2.0**24
 """Steps that the bias of an all-zero channel takes: every one exact in float32."""
@@ -29,8 +32,9 @@ def weight_qparams(
 ) -> QParams:
     """Return the parameters of a weight that is multiplied with an activation `x`.
 
-    s_w = max |w| / 127 per channel (or over all). Where the int32 bias `b / (s_x * s_w)` or
-    the worst accumulator over all inputs would leave int32, s_w is raised until neither does.
+    s_w = max |w| / 127 per channel (or over all), at least `least_scale`. Where
+    the int32 bias `b / (s_x * s_w)` or the worst accumulator over all inputs would leave
+    int32, s_w is raised until neither does.
 
     Args:
         weight: The float weight.
@@ -48,7 +52,8 @@ def weight_qparams(
     if not spec.per_channel:
         largest = np.full(channels, largest.max(initial=0.0))
         dead = np.full(channels, dead.max(initial=0.0))
-    scale = np.maximum(np.where(largest > 0, largest / steps, dead), MIN_WEIGHT_SCALE)
+    least = least_scale(float(largest.max(initial=0.0)) / steps, x)
+    scale = np.maximum(np.where(largest > 0, largest / steps, dead), least)
     while True:
         qparams = _qparams(spec, scale, axis)
         excess = _excess(weight, offset, qparams, axis, x)
@@ -57,6 +62,23 @@ def weight_qparams(
         if not spec.per_channel:
             excess = np.full(channels, excess.max())
         scale = np.where(excess > 1, scale * np.maximum(excess, LEAST_RAISE), scale)
+
+
+def least_scale(largest: float, x: QParams) -> float:
+    """Return the least scale of a channel beside a channel of the largest scale.
+
+    s_x * s_w, which is the bias's scale, stays a normal float32.
+    """
+    dead = min(DEAD_SCALE, largest * NEXT_TO_ZERO) if largest > 0 else DEAD_SCALE
+    # A hair more than the least: the product is rounded once more.
+    normal = LEAST_SCALE * (1 + 2.0**-20)
+    return max(dead, normal, normal / float(x.scale))
+
+
+def vanishes(weight: npt.NDArray[np.generic], x: QParams) -> bool:
+    """Whether a weight that is not 0 would become 0 under the least scale."""
+    largest = float(np.abs(weight).max(initial=0.0))
+    return 0 < largest <= least_scale(largest, x) / 2
 
 
 def bias_scale(x: QParams, weight: QParams) -> npt.NDArray[np.float32]:

@@ -350,6 +350,22 @@ def test_refuses(text: str, device: Target, fields: dict[str, Any], message: str
     assert isinstance(caught.value, ConfigError) == bool(fields)
 
 
+def test_refuses_a_weight_and_numbers_that_would_vanish() -> None:
+    for weight, number, message in (
+        (1e-40, 1.0, "node 'tiny': its weight is too small to quantize"),
+        (1.0, 1e-40, "value 'x': its numbers, 0 to 1e-40, are too small to quantize"),
+    ):
+        model = set_constants(
+            graph("g (float[1,1] x, float[1,1] w) => (float[1,1] y) { y = MatMul(x, w) }"),
+            {"w": [[weight]]},
+        )
+        next(iter(model.graph)).name = "tiny"
+        seen = Observation()
+        seen.add(np.array([[0, number]], np.float32))
+        with pytest.raises(CompileError, match=message):
+            ChooseSchemes(target(), {"x": seen}, MIN_MAX)(model)
+
+
 def test_refuses_a_weight_that_leaves_float32() -> None:
     model = set_constants(
         graph("g (float[1,1] x, float[1,1] w) => (float[1,1] y) { y = MatMul(x, w) }"),
