@@ -8,8 +8,10 @@ in one process, so that loading and packing cancel. Writes benchmarks/results/in
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -35,8 +37,8 @@ DEFAULT = ("fmnist_resnet", "efficientnet_lite0")
 TARGET = "arm-dotprod"
 OURS = "qcompile"
 DOTS = "[su]dot|usdot|[su]mmla|usmmla"
-PLACES = 12
-"""How many of the functions that take most are listed."""
+LISTED = 8
+"""How many functions and mnemonics are listed: those that take most."""
 
 
 def main() -> int:
@@ -54,7 +56,6 @@ def main() -> int:
     figures = {}
     for model in options.models or [MODELS[name] for name in DEFAULT]:
         figures[model.name] = counts(model, options.runtime)
-        show(figures[model.name])
     rows = [row for name, each in figures.items() for row in table(name, each)]
     page = [
         "# Instructions of an inference",
@@ -64,6 +65,9 @@ def main() -> int:
         "",
         markdown(rows),
         "",
+        "Where they are, and which:",
+        "",
+        *(line for name, each in figures.items() for line in details(name, each)),
     ]
     print("\n".join(page))
     if not options.runtime:
@@ -136,20 +140,23 @@ def table(name: str, figures: Mapping[str, Count]) -> list[Row]:
     ]
 
 
-def show(figures: Mapping[str, Count]) -> None:
-    """Print where the instructions of every configuration are."""
+def details(name: str, figures: Mapping[str, Count]) -> list[str]:
+    """Return where the instructions of every configuration are, and which they are."""
+    lines = [f"## {name}"]
     for key, each in figures.items():
-        print(f"{key}: {each.total / 1e6:.3f} M")
-        for (file, function), number in largest(each.places):
-            print(f"  {number / each.total:6.1%} {file} {function}")
-        print(
-            f"  {', '.join(f'{n} {x / each.total:.1%}' for n, x in largest(each.mnemonics))}"
-        )
+        functions: dict[str, float] = defaultdict(float)
+        for (file, function), number in each.places.items():
+            functions[re.sub(r"^k\d+_|_compute_$", "", function) or file] += number
+        lines += ["", f"{key}:"]
+        lines += [f"- {n / 1e6:.3f} M {what}" for what, n in largest(functions) if n >= 500]
+        shares = [f"{what} {n / each.total:.1%}" for what, n in largest(each.mnemonics)]
+        lines.append(f"- {', '.join(shares)}")
+    return [*lines, ""]
 
 
 def largest(numbers: Mapping[Key, float]) -> list[tuple[Key, float]]:
     """Return the largest numbers with their keys."""
-    return sorted(numbers.items(), key=lambda item: -item[1])[:PLACES]
+    return sorted(numbers.items(), key=lambda item: -item[1])[:LISTED]
 
 
 if __name__ == "__main__":
