@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
+"""As in `typing`, which takes long enough to import for an interrupt to hit it there."""
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from qcompile.artifact.loader import load
     from qcompile.compiler import compile_model as compile
     from qcompile.model import CompiledModel
@@ -24,6 +26,8 @@ _PACKAGES = ("passes", "targets")
 
 def __getattr__(name: str) -> Any:
     """Import on first use: `import qcompile` itself stays fast."""
+    import importlib
+
     if name in _PACKAGES:
         return importlib.import_module(f"qcompile.{name}")
     if name in _LAZY:

@@ -27,6 +27,8 @@ from qcompile.threads import VARIABLE
 from tests.compiled import TAIL_ISLAND, OracleLowering, compiled, fake_target, float_model
 from tests.graphs import graph
 
+ROOT = Path(__file__).parents[1]
+
 
 @pytest.fixture
 def qcm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -288,6 +290,24 @@ def test_stdout_that_takes_nothing(tmp_path: Path, command: str, problem: str) -
     assert second.startswith("  hint: ")
 
 
+def test_the_package_itself_imports_nothing_before_interrupts_are_caught() -> None:
+    code = "import sys; before = set(sys.modules); import qcompile.__main__; "
+    code += "print(sorted(set(sys.modules) - before))"
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.strip() == "['__future__', 'qcompile', 'qcompile.__main__']"
+
+
 def interrupted_import(body: str) -> subprocess.CompletedProcess[str]:
     """Run the command line with a module that is interrupted while it is imported."""
     code = f"""
@@ -311,6 +331,9 @@ IMPORTS = {
     "a library's": """
         if name == "onnx_ir":
             signal.raise_signal(signal.SIGINT)""",
+    "in an exec, after which Python ends by the signal": """
+        if name == "onnx_ir":
+            exec("signal.raise_signal(signal.SIGINT)")""",
     "a native one, which raises ImportError": """
         if name == "onnx_ir":
             try:
@@ -336,7 +359,6 @@ def test_interrupt_that_cannot_be_raised_counts(capsys: pytest.CaptureFixture[st
         Destructor()
     assert interrupts == [signal.SIGINT]
     assert capsys.readouterr().err == ""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_verify_names_the_pass_that_breaks_the_graph() -> None:

@@ -38,5 +38,4 @@ def remembered_interrupts() -> Iterator[list[int]]:
         yield seen
     finally:
         sys.unraisablehook = hook
-        # Once interrupted, a second time ends the process at once, without a traceback.
-        signal.signal(signal.SIGINT, signal.SIG_DFL if seen else signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
