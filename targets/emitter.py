@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,7 +26,7 @@ Array = npt.NDArray[np.generic]
 Buffer = Any
 """A Relax variable: a flat tensor."""
 
-THREAD_BYTES = 1 << 16
+THREAD_ELEMENTS = 1 << 16
 """Elements above which a kernel that only moves them is worth a launch of threads."""
 
 
@@ -58,7 +58,7 @@ class Emitter:
         self._buffers: dict[ir.Value, Buffer] = {}
         self._functions: dict[Template, Any] = {}
 
-    def module(self, outputs: Sequence[ir.Value], steps: Iterable[Any]) -> Any:
+    def module(self, outputs: Sequence[ir.Value], steps: Iterable[Callable[[], None]]) -> Any:
         """Return the IRModule whose `main` takes the graph inputs and gives `outputs`.
 
         Args:
@@ -186,24 +186,21 @@ class Emitter:
 
     def worth_threads(self, elements: int) -> bool:
         """Whether a kernel over so many elements is worth a launch of threads."""
-        return self.threads and elements >= THREAD_BYTES
+        return self.threads and elements >= THREAD_ELEMENTS
 
-    def island(self, nodes: Sequence[ir.Node], keep: frozenset[ir.Value]) -> None:
-        """Emit float nodes through TVM's importer."""
-        island = Island.around(nodes, keep)
-        if not island.outputs:
-            return
+    def island(self, island: Island, imported: Any) -> None:
+        """Emit float nodes from what `Island.to_relax` made of them."""
         arguments = [
             self._builder.emit(relax.op.reshape(self.plain(value), static_shape(value)))
             for value in island.inputs
         ]
         prefix = f"island{len(self.kernels)}_"
-        replay = Replay(self._builder, island.to_relax(self.isa.tvm_target), prefix)
+        replay = Replay(self._builder, imported, prefix)
         results = replay.emit(arguments)
         for value, result in zip(island.outputs, results, strict=True):
             flat = relax.op.reshape(result, (math.prod(static_shape(value)),))
             self.define(value, self._builder.emit(flat), plain_layout(value))
-        for node in nodes:
+        for node in island.nodes:
             self.kernels.append(KernelInfo(node=str(node.name), kernel="Float"))
 
     def constant(self, array: Array) -> Buffer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,13 @@ from qcompile.target import Built, Runner
 from qcompile.targets.build import build_library
 from qcompile.targets.emitter import Emitter
 from qcompile.targets.isa import Isa
-from qcompile.targets.islands import cluster, refuse_control_flow
+from qcompile.targets.islands import Island, cluster, refuse_control_flow
 from qcompile.targets.program import make_program
 from qcompile.targets.rules import emit_node, has_rule
 from qcompile.targets.runner import RelaxRunner
+
+Step = Callable[[], None]
+"""Emits one node or island."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +53,15 @@ def emitted(graph: ir.Graph, emitter: Emitter, outputs: Sequence[ir.Value]) -> A
     """Return the IRModule of a graph: integer nodes by rule, float ones as islands."""
     refuse_control_flow(graph)
     kept = frozenset(outputs)
-    steps = [
-        partial(emit_node, run[0], emitter)
-        if has_rule(run[0])
-        else partial(emitter.island, run, kept)
-        for run in cluster(graph, lambda node: not has_rule(node))
-    ]
+    steps: list[Step] = []
+    for run in cluster(graph, lambda node: not has_rule(node)):
+        if has_rule(run[0]):
+            steps.append(partial(emit_node, run[0], emitter))
+            continue
+        island = Island.around(run, kept)
+        if island.outputs:  # imported here, so that a refusal comes before anything is built
+            imported = island.to_relax(emitter.isa.tvm_target)
+            steps.append(partial(emitter.island, island, imported))
     return emitter.module(outputs, steps)
 
 
