@@ -109,7 +109,9 @@ def _infer_shapes(model: ir.Model) -> ir.Model:
     except onnx.shape_inference.InferenceError as error:
         raise CompileError(
             f"its shapes contradict each other: {one_line(error)}",
-            hint="where a Reshape fixes the batch, only that batch fits: --shape",
+            hint="export the pool with ceil_mode=0, or with explicit pads"
+            if "Pool" in str(error)  # opsets from 22 on count the windows of ceil_mode anew
+            else "where a Reshape fixes the batch, only that batch fits: --shape",
         ) from error
     model = ir.from_proto(proto)
     for value in model.graph.inputs:
