@@ -562,6 +562,7 @@ def test_refuses_quantized_forms_by_what_to_export_instead(text: str, problem: s
 
 def test_pool_that_opsets_count_differently_says_ceil_mode() -> None:
     text = """g (float[1,1,6,6] x) => (float[1,1,H,W] y)
-    { y = MaxPool <kernel_shape: ints = [1,1], strides: ints = [2,2], ceil_mode: int = 1> (x) }"""
+    { y = MaxPool <kernel_shape: ints = [1,1], strides: ints = [2,2],
+                   ceil_mode: int = 1> (x) }"""
     with pytest.raises(CompileError, match=r"Pool.*\n  hint: .*ceil_mode=0"):
         load_model(parse(text, 22, ir_version=10))
