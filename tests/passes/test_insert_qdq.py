@@ -131,7 +131,8 @@ INPUTS = {
 @pytest.mark.parametrize(("before", "schemes", "after"), INPUTS.values(), ids=INPUTS)
 def test_inserts_for_one_input(before: str, schemes: dict[str, QParams], after: str) -> None:
     model = graph(before)
-    (model.graph.inputs[0].meta["qparams"],) = schemes.values()
+    for each in schemes.values():
+        model.graph.inputs[0].meta["qparams"] = each
     model.graph[-1].meta["input_qparams"] = {0: QUARTER}
     assert InsertQdq()(model).modified
     assert_graph(model, after)
