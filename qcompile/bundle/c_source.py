@@ -57,7 +57,7 @@ class Source:
             features=c_string(" ".join(self.features)),
             inputs=len(self.inputs),
             outputs=len(self.outputs),
-            arena=max(1, self.arena.size),
+            arena=self.arena.size,
             weights=self.weight_bytes,
             described=described,
         )
@@ -73,7 +73,11 @@ class Source:
             for kernel, (reads, writes) in kernels.items()
         )
         return MODEL.format(
-            include=include, check=check, declared=declared, calls=self._calls()
+            include=include,
+            check=check,
+            declared=declared,
+            arena=ARENA if self.arena.size else "",
+            calls=self._calls(),
         )
 
     def weights(self) -> str:
@@ -183,19 +187,23 @@ WEIGHTS = """\
 
 """
 
+ARENA = """\
+#define ARENA(offset) (arena + (offset))
+
+static char arena[MODEL_ARENA_BYTES] MODEL_ALIGNED;
+
+"""
+
 MODEL = """\
 /* The kernels of the model, called in order over one arena. */
 #include "model.h"
 
 #include <string.h>
 {include}
-#define ARENA(offset) (arena + (offset))
 #define WEIGHT(offset) ((const char*)model_weights + (offset))
 
 {declared}
-static char arena[MODEL_ARENA_BYTES] MODEL_ALIGNED;
-
-int model_init(void) {{
+{arena}int model_init(void) {{
 {check}}}
 
 void model_run(const void* const inputs[], void* const outputs[]) {{
