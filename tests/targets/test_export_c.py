@@ -16,6 +16,7 @@ import pytest
 
 import qcompile
 from qcompile import cli
+from qcompile.bundle.cpu_check import cpu_check
 from qcompile.bundle.export import bundle_files, make_source
 from qcompile.compiler import compile_model
 from qcompile.config import CompileConfig
@@ -124,6 +125,33 @@ def test_a_cpu_without_the_instructions_is_told(tmp_path: Path) -> None:
     done = run(program, EMULATOR, "-cpu", "cortex-a72")
     assert (done.returncode, done.stdout) == (1, "")
     assert "this CPU lacks instructions that the model needs: asimd asimddp" in done.stderr
+
+
+def asks(target: str, folder: Path, compiler: str, *emulator: str) -> int:
+    """Return what `model_init` of a target returns: 0 where the CPU has what it needs."""
+    include, body = cpu_check(TARGETS[target].arch, TARGETS[target].features)
+    source = f"{include}\nint main(void) {{\n{body}}}\n"
+    (folder / "ask.c").write_text(source)
+    flags = ["-static"] if emulator else []
+    return run(build(folder, compiler, *flags, sources=["ask.c"]), *emulator).returncode
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if name.startswith("x86")])
+@pytest.mark.skipif(host_arch() != "x86_64", reason="another architecture")
+def test_asks_this_cpu(target: str, tmp_path: Path) -> None:
+    lacking = not set(TARGETS[target].features) <= host_features()
+    assert asks(target, tmp_path, "gcc") == int(lacking)
+
+
+@needs_emulator
+@pytest.mark.parametrize(
+    ("cpu", "lacking"),
+    [("cortex-a72", [0, 1, 1]), ("neoverse-n1", [0, 0, 1]), ("max", [0, 0, 0])],
+)
+def test_asks_an_emulated_cpu(cpu: str, lacking: list[int], tmp_path: Path) -> None:
+    targets = ("arm-neon", "arm-dotprod", "arm-i8mm")
+    emulator = (EMULATOR, "-cpu", cpu)
+    assert [asks(each, tmp_path, COMPILER, *emulator) for each in targets] == lacking
 
 
 @pytest.mark.parametrize("target", HERE)
