@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
+from tvm.tirx import PrimFunc
 
 from qcompile.bundle.program import Program
+from qcompile.errors import CompileError
 from qcompile.target import Built, Runner
 from qcompile.targets.build import build_library
 from qcompile.targets.emitter import Emitter
@@ -62,7 +64,14 @@ def emitted(graph: ir.Graph, emitter: Emitter, outputs: Sequence[ir.Value]) -> A
         if island.outputs:  # imported here, so that a refusal comes before anything is built
             imported = island.to_relax(emitter.isa.tvm_target)
             steps.append(partial(emitter.island, island, imported))
-    return emitter.module(outputs, steps)
+    module = emitter.module(outputs, steps)
+    if not any(isinstance(function, PrimFunc) for function in module.functions.values()):
+        raise CompileError(
+            "it computes nothing: its outputs are its inputs",
+            where="model",
+            hint="there is nothing to compile",
+        )
+    return module
 
 
 def outputs_of(graph: ir.Graph, *, every_value: bool) -> list[ir.Value]:

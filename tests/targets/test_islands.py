@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from qcompile.compiler import compile_model
-from qcompile.errors import UnsupportedOpError
+from qcompile.errors import CompileError, UnsupportedOpError
 from qcompile.targets.islands import cluster
 from qcompile.targets.rules import has_rule
 from tests.graphs import graph
@@ -93,3 +93,9 @@ def test_any_text_may_name_a_value() -> None:
     (inputs,) = samples(model, 1)
     compiled = compile_model(model, "x86-vnni", calibration=[inputs])
     assert np.array_equal(compiled.run(inputs)["y"], -np.abs(inputs["x"]))
+
+
+def test_a_model_that_computes_nothing_is_refused() -> None:
+    model = graph("g (float[1,4] x) => (float[1,4] y) { y = Identity(x) }")
+    with pytest.raises(CompileError, match="it computes nothing"):
+        compile_model(model, "x86-vnni", calibration=samples(model, 1))
