@@ -44,7 +44,6 @@ LARGE_ISLAND = """
 ODD = {
     "an island that wants memory": LARGE_ISLAND,
     "one kernel": "g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }",
-    "no kernel": "g (float[1,4] x) => (float[1,4] y) { y = Identity(x) }",
     "one output twice": """
         g (float[1,4] x) => (float[1,4] y, float[1,4] z)
         { a = Relu(x)  y = Identity(a)  z = Identity(a) }""",
