@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 import tvm
 from tvm import relax
+from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm.relax.frontend.onnx import from_onnx
 
 LOWERED_LATER = frozenset({"relax.call_tir", "relax.reshape"})
@@ -27,7 +28,29 @@ def import_float(model: onnx.ModelProto, tvm_target: Mapping[str, Any]) -> Any:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return legalized(from_onnx(model, keep_params_in_input=False), tvm_target)
+        module = clamp_indices(from_onnx(model, keep_params_in_input=False))
+        return legalized(module, tvm_target)
+
+
+@mutator
+class ClampIndices(PyExprMutator):  # type: ignore[misc]
+    """Makes every Gather stay inside its table: TVM's default reads whatever lies there."""
+
+    def visit_call_(self, call: Any) -> Any:
+        """Rewrite `take` to clamp an index that is out of range."""
+        call = super().visit_call_(call)
+        if isinstance(call.op, tvm.ir.Op) and call.op.name == "relax.take":
+            return relax.op.take(*call.args, axis=call.attrs.axis, mode="clip")
+        return call
+
+
+def clamp_indices(module: Any) -> Any:
+    """Return the module with every index clamped."""
+    visitor = ClampIndices(module)
+    for variable, function in module.functions.items():
+        if isinstance(function, relax.Function):
+            visitor.builder_.update_func(variable, visitor.visit_expr(function))
+    return visitor.builder_.get()
 
 
 def legalized(module: Any, tvm_target: Mapping[str, Any]) -> Any:

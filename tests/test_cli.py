@@ -427,3 +427,13 @@ def test_python_face() -> None:
     assert callable(qcompile.compile)
     with pytest.raises(AttributeError, match="no attribute 'complie'"):
         qcompile.complie  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["serve", "--port", "99999"], ["check", "rpc://127.0.0.1:1/k", "--timeout", "1e30"]],
+)
+def test_numbers_that_no_device_can_have_are_wrong_usage(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["device", *arguments])
+    assert caught.value.code == 2

@@ -27,7 +27,7 @@ def add_commands(commands: Any) -> None:
         "authentication: whoever reaches the port can run any code here.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
-    parser.add_argument("--port", type=options.count, default=9090, help="0 for any free one")
+    parser.add_argument("--port", type=options.port, default=9090, help="0 for any free one")
     parser.add_argument("--key", type=key, default="", help="what clients must name")
     parser.add_argument("--tracker", type=address, metavar="HOST:PORT")
     parser.set_defaults(command=run_serve)

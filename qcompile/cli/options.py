@@ -83,15 +83,28 @@ def positive(text: str) -> int:
     return int(text)
 
 
+LONGEST = 86400.0
+"""Most seconds that a timeout may ask for."""
+
+LAST_PORT = 65535
+
+
 def seconds(text: str) -> float:
     """Return a time of more than nothing."""
     try:
         time = float(text)
     except ValueError:
         time = 0.0
-    if not 0.0 < time < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    if not 0.0 < time <= LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to a day")
     return time
+
+
+def port(text: str) -> int:
+    """Return a TCP port; 0 is any free one."""
+    if not text.isdigit() or int(text) > LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to {LAST_PORT}")
+    return int(text)
 
 
 def count(text: str) -> int:

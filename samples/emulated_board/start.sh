@@ -20,6 +20,7 @@ fi
 tracker=()
 [[ -z ${QCOMPILE_BOARD_TRACKER:-} ]] || tracker=(--tracker "$QCOMPILE_BOARD_TRACKER")
 
+: >"$log"
 # A session of its own: what ends this shell does not end the board, stop.sh does.
 setsid bash "$here/python.sh" -m qcompile device serve --port "$port" --key "$key" \
     ${tracker[@]+"${tracker[@]}"} >"$log" 2>&1 </dev/null &

@@ -99,3 +99,12 @@ def test_a_model_that_computes_nothing_is_refused() -> None:
     model = graph("g (float[1,4] x) => (float[1,4] y) { y = Identity(x) }")
     with pytest.raises(CompileError, match="it computes nothing"):
         compile_model(model, "x86-vnni", calibration=samples(model, 1))
+
+
+def test_an_index_beyond_its_table_reads_its_end() -> None:
+    model = graph("""g (int64[3] i) => (float[3] y) <float[4] table = {1, 2, 3, 4}>
+        { y = Gather(table, i) }""")
+    compiled = compile_model(model, "x86-vnni", calibration=[{"i": np.array([0, 1, -1])}])
+    answers = {(0, 3, -1): [1, 4, 4], (9, 2**40, 0): [4, 4, 1], (-9, -4, 1): [1, 1, 2]}
+    for indices, expected in answers.items():
+        assert compiled.run({"i": np.array(indices, np.int64)})["y"].tolist() == expected
