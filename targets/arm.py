@@ -155,7 +155,6 @@ DOTPROD = Isa(
     weight_cost=0.5,
     fetch_cycles=0.5,
     tvm_target=_tvm_target("+neon", "+dotprod"),
-    l1_bytes=64 * 1024,
     l2_bytes=512 * 1024,
 )
 
@@ -178,7 +177,6 @@ I8MM = Isa(
     weight_cost=0.5,
     fetch_cycles=0.5,
     tvm_target=_tvm_target("+neon", "+dotprod", "+i8mm"),
-    l1_bytes=64 * 1024,
 )
 
 ARM_I8MM = Target(

@@ -53,7 +53,6 @@ class Isa:
             memory.
         fetch_cycles: Time in which a vector of weights comes from L2.
         tvm_target: What TVM's LLVM back end is told.
-        l1_bytes: First-level data cache.
         l2_bytes: Second-level cache.
     """
 
@@ -77,7 +76,6 @@ class Isa:
     operand_cost: float = 1.0
     weight_cost: float = 0.0
     fetch_cycles: float = 1.2
-    l1_bytes: int = 32 * 1024
     l2_bytes: int = 1024 * 1024
 
     @property
