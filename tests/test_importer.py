@@ -183,10 +183,11 @@ def test_split_of_a_constant_is_folded() -> None:
     )
 
 
-def test_quantized_weights_stay_integers() -> None:
+def test_weights_stay_integers_beside_quantized_activations() -> None:
     text = """g (float[1,2] x) => (float[1,2] y)
         <int8[2,2] w = {1, 2, 3, 4}, float s = {0.5}, int8 z = {0}>
-        { d = DequantizeLinear (w, s, z)  y = MatMul (x, d) }"""
+        { q = QuantizeLinear (x, s, z)  a = DequantizeLinear (q, s, z)
+          d = DequantizeLinear (w, s, z)  y = MatMul (a, d) }"""
     assert "DequantizeLinear(int8[2, 2]" in outline(load_model(parse(text)))
 
 
@@ -524,32 +525,58 @@ def test_refuses_missing_files_and_folders(tmp_path: Path) -> None:
 
 
 FORMS = {
-    "QOperator": (
-        """g (uint8[1,2,4,4] x) => (uint8[1,2,4,4] y)
-        <float s = {0.5}, uint8 z = {3}, int8 v = {0}, int8[2,2,1,1] w = {1, 2, 3, 4}>
-        { y = QLinearConv (x, s, z, w, s, v, s, z) }""",
-        r"'QLinearConv_0' \(QLinearConv\): .* QOperator form.*\n  hint: .*QuantFormat.QDQ",
-    ),
-    "QOperator of another domain": (
+    "QOperator of unknown kind": (
         """g (uint8[4] x) => (uint8[4] y) <float s = {0.5}, uint8 z = {3}>
-        { y = com.microsoft.QLinearAdd (x, s, z, x, s, z, s, z) }""",
-        r"\(QLinearAdd\): .* QOperator form.*\n  hint: .*QuantFormat.QDQ",
+        { y = com.microsoft.QLinearReduceMean (x, s, z, s, z) }""",
+        r"'QLinearReduceMean_0' .* a kind that is not read\n  hint: .*QuantFormat.QDQ",
     ),
-    "dynamic": (
-        """g (uint8[1,2,4,4] x) => (int32[1,2,4,4] y) <int8[2,2,1,1] w = {1, 2, 3, 4}>
-        { y = ConvInteger (x, w) }""",
-        r"\(ConvInteger\): the model is quantized dynamically.*\n  hint: give the float model",
+    "scale of each row": (
+        """g (uint8[2,2] x) => (uint8[2,2] y)
+        <float[2] t = {0.5, 1.0}, uint8[2] u = {3, 3}, float s = {0.5}, uint8 z = {3}>
+        { y = QLinearMatMul (x, t, u, x, s, z, s, z) }""",
+        r"\(QLinearMatMul\): it has a scale for each row .*\n  hint: .*QuantFormat.QDQ",
     ),
-    "Q/DQ of another domain": (
-        """g (float[4] x) => (float[4] y) <float s = {0.5}, uint8 z = {3}>
-        { q = com.microsoft.QuantizeLinear (x, s, z)
-          y = com.microsoft.DequantizeLinear (q, s, z) }""",
-        r"of the domain 'com.microsoft', and only .*\n  hint: export it in the standard",
+    "computed scale": (
+        """g (uint8[4] x, float t) => (uint8[4] y) <float s = {0.5}, uint8 z = {3}>
+        { y = com.microsoft.QLinearAdd (x, t, z, x, s, z, s, z) }""",
+        r"\(QLinearAdd\): its scale is not a constant",
     ),
-    "4 bits": (
-        """g (float[1,4] x) => (float[1,2] y) <float s = {0.5}, int4[4,2] w = {1,2,3,4}>
-        { d = DequantizeLinear (w, s)  y = MatMul (x, d) }""",
-        r"'DequantizeLinear_0' \(DequantizeLinear\): 'w' is int4.*\n  hint: .* 8 bits",
+    "channels last": (
+        """g (uint8[1,2,2,4] x) => (uint8[1,1,1,4] y) <float s = {0.5}, uint8 z = {3}>
+        { y = com.microsoft.QLinearGlobalAveragePool <channels_last: int = 1>
+              (x, s, z, s, z) }""",
+        r"\(QLinearGlobalAveragePool\): its channels come last.*\n  hint: .* before",
+    ),
+    "Softmax over several axes": (
+        """g (uint8[1,2,4] x) => (uint8[1,2,4] y) <float s = {0.5}, uint8 z = {3}>
+        { y = com.microsoft.QLinearSoftmax <axis: int = 1, opset: int = 11>
+              (x, s, z, s, z) }""",
+        r"\(QLinearSoftmax\): it is a Softmax over several axes",
+    ),
+    "recurrent": (
+        """g (float[1,1,2] x, uint8[1,2,8] w, float[1] s, uint8[1] z) => (float[1,1,1,2] y)
+        { y = com.microsoft.DynamicQuantizeLSTM <hidden_size: int = 2> (x, w, w, , , , , ,
+              s, z, s, z) }""",
+        r"\(DynamicQuantizeLSTM\): recurrent layers .*\n  hint: give the float model",
+    ),
+    "4 bits, no weight": (
+        """g (int4[1,4] x) => (float[1,4] y) <float s = {0.5}>
+        { y = DequantizeLinear (x, s) }""",
+        r"'DequantizeLinear_0' \(DequantizeLinear\): 'x' is int4.*\n  hint: .* 8 bits",
+    ),
+    "g_idx": (
+        """g (float[1,16] x) => (float[1,1] y)
+        <uint8[1,1,8] w = {1, 2, 3, 4, 5, 6, 7, 8}, float[1] s = {0.5}, int32[2] i = {0, 0}>
+        { y = com.microsoft.MatMulNBits <K: int = 16, N: int = 1, bits: int = 4,
+              block_size: int = 16> (x, w, s, , i) }""",
+        r"\(MatMulNBits\): its rows are reordered by g_idx\n  hint: .*act_order",
+    ),
+    "2 bits": (
+        """g (float[1,16] x) => (float[1,1] y)
+        <uint8[1,1,4] w = {1, 2, 3, 4}, float[1] s = {0.5}>
+        { y = com.microsoft.MatMulNBits <K: int = 16, N: int = 1, bits: int = 2,
+              block_size: int = 16> (x, w, s) }""",
+        r"\(MatMulNBits\): its weights have 2 bits, 4 and 8 are read",
     ),
 }
 

@@ -15,7 +15,8 @@ from qcompile.importer.constants import fold_constants
 from qcompile.importer.input_shapes import STANDARD_DOMAINS, Shapes, fix_input_shapes
 from qcompile.importer.model_file import EXPORT_AGAIN, Source, read_model
 from qcompile.importer.opset import convert_opset, inline_functions, one_line
-from qcompile.importer.quantized_forms import refuse_quantized_forms
+from qcompile.importer.quantized_forms import expand_quantized_forms
+from qcompile.importer.weight_only import dequantize_weights
 
 REFUSED_TYPES = (ir.DataType.STRING, ir.DataType.COMPLEX64, ir.DataType.COMPLEX128)
 
@@ -49,8 +50,10 @@ def _import(proto: onnx.ModelProto, shapes: Shapes) -> ir.Model:
     try:
         model = ir.from_proto(convert_opset(proto))
         _gather_constants(model)
-        refuse_quantized_forms(model)
+        expand_quantized_forms(model)
         fold_constants(model)
+        if dequantize_weights(model):
+            fold_constants(model)
         _gather_constants(model)
         _refuse_odd_outputs(model.graph)
         common.RemoveUnusedNodesPass()(model)
