@@ -15,7 +15,7 @@ from qcompile.errors import CompileError, ConfigError
 from qcompile.graphs.qdq import real_constant
 from qcompile.ops import FLOAT_REASON
 from qcompile.quant import LEAST_SCALE, QParams, QuantSpec
-from qcompile.regions import WEIGHTED_OPS, Region
+from qcompile.regions import Region, is_weighted
 from qcompile.schemes.claims import Schemes, Use
 from qcompile.schemes.placement import Placement, output_axis, place
 from qcompile.schemes.scale_groups import ScaleGroup, Tensor, overrides, scale_groups
@@ -68,7 +68,7 @@ class ChooseSchemes(ir.passes.InPlacePass):
                 else:
                     schemes.activations[tensor] = qparams
         for region in placement.regions:
-            if region.anchor.op_type in WEIGHTED_OPS:
+            if is_weighted(region.anchor):
                 x = schemes.activations[region.inputs[0]]
                 schemes.claim(Use(region.anchor, 1), self._weight_qparams(region, x))
         modified = schemes.write(model)

@@ -13,7 +13,7 @@ from qcompile.graphs.grids import describe_activations
 from qcompile.graphs.qdq import BYTES, accepts, activation, node_grid
 from qcompile.graphs.rewriting import Names, remove_unread, take_over, take_over_all
 from qcompile.ops import DOMAIN, FLOAT_REASON, QLUT, VERSION
-from qcompile.regions import ARITHMETIC_OPS, MOVE_OPS, Region, constant, find_regions
+from qcompile.regions import Region, constant, find_regions, is_arithmetic, is_move, role
 from qcompile.target import Target
 from qcompile.unary import requantize_table
 
@@ -73,7 +73,8 @@ class FoldQdq(ir.passes.InPlacePass):
     def _fold(self, region: Region, names: Names) -> bool:
         """Fold one region; return whether its nodes are still there, for other users."""
         anchor, graph = region.anchor, region.anchor.graph
-        rule, row = RULES.get(anchor.op_type), self.target.row(anchor.op_type)
+        found, row = role(anchor), self.target.row(anchor.op_type)
+        rule = RULES.get(found) if found is not None else None
         if rule is None or row is None or graph is None:
             raise UnfoldableError("its inputs are not quantized, or differ in scale")
         for value in region.activations:
@@ -83,7 +84,7 @@ class FoldQdq(ir.passes.InPlacePass):
         users = quantizers(region)
         y = node_grid(users[0]) if users else None
         if y is not None and not accepts(row, y):
-            if anchor.op_type not in ARITHMETIC_OPS:
+            if not is_arithmetic(anchor):
                 raise UnfoldableError(f"{self.target.name} gives no {y} here")
             users, y = [], None
         new = rule(Folding(region, y, names))
@@ -124,7 +125,7 @@ def quantizers(region: Region) -> list[ir.Node]:
     leaving = [user for user in same if user.outputs[0].is_graph_output()]
     if first is None:
         return []
-    if region.anchor.op_type not in ARITHMETIC_OPS:
+    if not is_arithmetic(region.anchor):
         return [user for user in same if user not in leaving[1:]]
     alone = len(same) == len(users) and not output.is_graph_output()
     return same if alone and len(leaving) <= 1 else []
@@ -133,7 +134,7 @@ def quantizers(region: Region) -> list[ir.Node]:
 def moves_integers(node: ir.Node) -> bool:
     """Whether a mover stands on integers already."""
     first = node.inputs[0] if node.inputs else None
-    return node.op_type in MOVE_OPS and first is not None and first.dtype in BYTES
+    return is_move(node) and first is not None and first.dtype in BYTES
 
 
 def fold_requantize(node: ir.Node, names: Names) -> bool:

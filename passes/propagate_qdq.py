@@ -12,7 +12,7 @@ from qcompile.config import CompileConfig
 from qcompile.graphs.qdq import Grid, accepts, activation, node_grid, real_constant
 from qcompile.graphs.rewriting import Names, take_over, take_over_all
 from qcompile.numerics import dequantize, quantize
-from qcompile.regions import MOVE_OPS, constant, data_inputs, is_constant
+from qcompile.regions import constant, data_inputs, data_uses, is_constant, is_move
 from qcompile.target import Target
 
 
@@ -43,7 +43,7 @@ class PropagateQdq(ir.passes.InPlacePass):
 
     def _takes(self, node: ir.Node, grid: Grid) -> bool:
         row = self.target.row(node.op_type)
-        if node.op_type not in MOVE_OPS or node.domain != "" or row is None:
+        if not is_move(node) or row is None:
             return False
         if any(value.uses() or value.is_graph_output() for value in node.outputs[1:]):
             return False
@@ -56,7 +56,7 @@ class PropagateQdq(ir.passes.InPlacePass):
     def _sink(self, node: ir.Node, names: Names) -> bool:
         sources = [activation(value) for value in data_inputs(node)]
         first = sources[0] if sources else None
-        if first is None or node.graph is None or all(map(is_constant, data_inputs(node))):
+        if first is None or node.graph is None or all(map(is_constant, node.inputs)):
             return False
         grid = first[1]
         if not self._takes(node, grid) or not _padding_is_exact(node, grid):
@@ -100,7 +100,7 @@ class PropagateQdq(ir.passes.InPlacePass):
 
 def _move_integers(mover: ir.Node, integers: list[ir.Value], grid: Grid, names: Names) -> None:
     """Give the mover integer inputs and an integer output."""
-    for index, value in enumerate(integers):
+    for (index, _), value in zip(data_uses(mover), integers, strict=True):
         mover.replace_input_with(index, value)
     padding = _padding(mover)
     if padding is not None and mover.graph is not None:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from qcompile.config import CompileConfig
 from qcompile.graphs.qdq import BYTES, Grid, accepts, activation, node_grid
 from qcompile.graphs.rewriting import Names
-from qcompile.regions import MOVE_OPS, constant, data_inputs, find_regions
+from qcompile.regions import constant, data_inputs, find_regions, is_move
 from qcompile.target import OpSupport, Target
 
 Rows = dict[ir.Value, list[OpSupport]]
@@ -92,7 +92,7 @@ def integer_groups(graph: ir.Graph) -> list[Group]:
             groups[value] = merged
 
     for node in graph:
-        if node.op_type in MOVE_OPS:
+        if is_move(node):
             join(activations((*data_inputs(node), node.outputs[0])))
         elif node_grid(node) is not None:
             for value in activations((node.inputs[0], node.outputs[0])):
@@ -125,10 +125,7 @@ def is_free(value: ir.Value) -> bool:
     around = [producer, *(use.node for use in value.uses())]
     return all(
         node.graph is producer.graph
-        and (
-            node.op_type in MOVE_OPS
-            or (_is_qdq_of(node, value) and node_grid(node) is not None)
-        )
+        and (is_move(node) or (_is_qdq_of(node, value) and node_grid(node) is not None))
         for node in around
     )
 

@@ -7,26 +7,102 @@ is folded as one step: between the nodes of a region no 8-bit value exists.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompile.unary import UNARY_OPS
+from qcompile.unary import chain_function, unary_function
 
 WEIGHTED_OPS = frozenset({"Conv", "Gemm", "MatMul"})
-ADD_OPS = frozenset({"Add"})
+SUM_OPS = frozenset({"Add", "Sub"})
 POOL_OPS = frozenset({"AveragePool", "GlobalAveragePool"})
-SOFTMAX_OPS = frozenset({"Softmax"})
+REDUCE_OPS = frozenset({"ReduceMean", "ReduceSum"})
 SHAPE_OPS = frozenset({"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"})
-MOVE_OPS = frozenset({"MaxPool", "Concat", "Slice", "Pad"}) | SHAPE_OPS
-ARITHMETIC_OPS = WEIGHTED_OPS | ADD_OPS | POOL_OPS
-"""Operators that can give a float answer straight from their accumulator."""
+REPEAT_OPS = frozenset({"Expand", "Tile", "Gather"})
+CHOICE_OPS = frozenset({"MaxPool", "ReduceMax", "ReduceMin", "Where"})
+MOVE_OPS = (
+    frozenset({"Concat", "Slice", "Pad", "Resize"}) | SHAPE_OPS | REPEAT_OPS | CHOICE_OPS
+)
+"""Operators that only move or choose integers, all of one scale; `Resize` if it is nearest."""
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+
+
+class Role(enum.Enum):
+    """What a node computes, once it computes in integers."""
+
+    WEIGHTED = "a product with a constant weight"
+    PRODUCT = "a matrix product of two activations"
+    SUM = "a sum or difference of two tensors"
+    MULTIPLY = "a product, element by element"
+    POOL = "an average over windows"
+    REDUCE = "a sum or an average over axes"
+    INTERPOLATE = "a linear Resize"
+    SOFTMAX = "a softmax"
+    TABLE = "a function of one number"
+    MOVE = "a choice of integers that are there already"
+
+
+ARITHMETIC = frozenset(
+    {
+        Role.WEIGHTED,
+        Role.PRODUCT,
+        Role.SUM,
+        Role.MULTIPLY,
+        Role.POOL,
+        Role.REDUCE,
+        Role.INTERPOLATE,
+    }
+)
+"""Roles that can give a float answer straight from their accumulator."""
+
+ROLES = {
+    **dict.fromkeys(WEIGHTED_OPS, Role.WEIGHTED),
+    **dict.fromkeys(SUM_OPS, Role.SUM),
+    "Mul": Role.MULTIPLY,
+    **dict.fromkeys(POOL_OPS, Role.POOL),
+    **dict.fromkeys(REDUCE_OPS, Role.REDUCE),
+    "Softmax": Role.SOFTMAX,
+    **dict.fromkeys(MOVE_OPS, Role.MOVE),
+}
+"""By operator, where the operator alone decides; `role` knows the rest."""
 
 KeepFloat = Callable[[ir.Node], str | None]
 """Why a node must stay float, or None where it may become integers."""
+
+
+def role(node: ir.Node) -> Role | None:
+    """Return what a node is to integers, or None where it has no integer form."""
+    if node.domain not in STANDARD_DOMAINS:
+        return None
+    found = ROLES.get(node.op_type)
+    twice = found in (Role.SUM, Role.MULTIPLY) and node.inputs[0] is node.inputs[1]
+    if not twice and unary_function(node) is not None:
+        return Role.TABLE
+    if node.op_type == "MatMul" and not is_constant(node.inputs[1]):
+        return Role.PRODUCT
+    if node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") != "nearest":
+        return Role.INTERPOLATE
+    return found
+
+
+def is_arithmetic(node: ir.Node) -> bool:
+    """Whether a node can give a float answer straight from its accumulator."""
+    return role(node) in ARITHMETIC
+
+
+def is_weighted(node: ir.Node) -> bool:
+    """Whether a node multiplies an activation by a constant weight."""
+    return role(node) is Role.WEIGHTED
+
+
+def is_move(node: ir.Node) -> bool:
+    """Whether a node only moves or chooses integers."""
+    return role(node) is Role.MOVE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +141,7 @@ def find_regions(graph: ir.Graph, keep_float: KeepFloat) -> list[Region]:
     taken: set[ir.Node] = set()
     regions = []
     for node in graph:
-        if node in taken or node.op_type not in ROLES or node.domain not in ("", "ai.onnx"):
+        if node in taken or role(node) is None:
             continue
         if keep_float(node) is not None or is_constant(node.outputs[0]):
             continue
@@ -117,11 +193,27 @@ def activation_bounds(node: ir.Node) -> tuple[float, float] | None:
     return bounds[0], bounds[1]
 
 
+def data_uses(node: ir.Node) -> tuple[tuple[int, ir.Value], ...]:
+    """Return the inputs that are data, constants or not, by index.
+
+    Both of an Add, all of a Concat; of a Where not the condition, of a Gather not the indices.
+    """
+    found = role(node)
+    indices = range(1)
+    if node.op_type == "Concat" or found in (Role.SUM, Role.MULTIPLY, Role.PRODUCT):
+        indices = range(len(node.inputs))
+    elif node.op_type == "Where":
+        indices = range(1, 3)
+    elif found is Role.TABLE:
+        data = [at for at, value in enumerate(node.inputs) if not is_constant(value)]
+        indices = range(data[0], data[0] + 1)
+    inputs = [(at, node.inputs[at]) for at in indices if at < len(node.inputs)]
+    return tuple((at, value) for at, value in inputs if value is not None)
+
+
 def data_inputs(node: ir.Node) -> tuple[ir.Value, ...]:
-    """Return the inputs that are data, constants or not: every one of Concat and Add."""
-    every = node.op_type in ADD_OPS or node.op_type == "Concat"
-    inputs = node.inputs if every else node.inputs[:1]
-    return tuple(value for value in inputs if value is not None)
+    """Return the inputs that are data (see `data_uses`)."""
+    return tuple(value for _, value in data_uses(node))
 
 
 def _grow(anchor: ir.Node, order: dict[ir.Node, int], keep_float: KeepFloat) -> Region:
@@ -137,7 +229,7 @@ def _grow(anchor: ir.Node, order: dict[ir.Node, int], keep_float: KeepFloat) -> 
         node = sole_user(nodes[-1].outputs[0])
         return node if node is not None and keep_float(node) is None else None
 
-    if anchor.op_type in WEIGHTED_OPS:
+    if role(anchor) is Role.WEIGHTED:
         node = sole_user(nodes[-1].outputs[0])
         if node is not None and not _has_bias(anchor):
             bias = _channel_bias(node, nodes[-1].outputs[0])
@@ -148,7 +240,9 @@ def _grow(anchor: ir.Node, order: dict[ir.Node, int], keep_float: KeepFloat) -> 
             residual = _residual(node, nodes[-1].outputs[0], order, keep_float)
             if residual is not None:
                 nodes.append(node)
-    if anchor.op_type in ARITHMETIC_OPS:
+    if role(anchor) is Role.TABLE:
+        nodes += _composed(anchor, keep_float)
+    if is_arithmetic(anchor):
         node = follower()
         bounds = activation_bounds(node) if node is not None else None
         if node is not None and bounds is not None:
@@ -202,11 +296,31 @@ def _residual(
     if value.shape is None or other.shape != value.shape:
         return None
     rival, producer = other.producer(), value.producer()
-    if rival is None or producer is None or rival.op_type not in WEIGHTED_OPS:
+    if rival is None or producer is None or not is_weighted(rival):
         return other
     later = order.get(rival, -1) > order[producer]
     rival_wins = later and sole_user(other) is add and keep_float(rival) is None
     return None if rival_wins else other
 
 
-ROLES = ARITHMETIC_OPS | SOFTMAX_OPS | MOVE_OPS | UNARY_OPS
+def _composed(anchor: ir.Node, keep_float: KeepFloat) -> Iterator[ir.Node]:
+    """Yield the nodes after a function of x that with it are one function of x still.
+
+    So a Silu, Gelu or HardSwish that an exporter wrote as several nodes, x among their
+    operands more than once, is one table.
+    """
+    (x,) = data_inputs(anchor)
+    nodes = [anchor]
+    while True:
+        users = {use.node for use in nodes[-1].outputs[0].uses()}
+        user = next(iter(users)) if len(users) == 1 else None
+        if (
+            user is None
+            or user.graph is not anchor.graph
+            or nodes[-1].outputs[0].is_graph_output()
+        ):
+            return
+        if keep_float(user) is not None or chain_function([*nodes, user], x) is None:
+            return
+        nodes.append(user)
+        yield user

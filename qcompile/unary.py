@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompile.errors import UnsupportedOpError
 from qcompile.quant import INTEGER_RANGES
 
 F64 = npt.NDArray[np.float64]
@@ -19,35 +18,76 @@ Function = Callable[[F64], F64]
 def unary_function(node: ir.Node) -> Function | None:
     """Return the real function that a node computes element by element.
 
-    None where the node is no function of one number, or where its bounds or its attributes
-    are not constants that this file knows.
+    None where the node is no function of one number, or where its bounds, its attributes or
+    its other operand are not constants that this file knows.
     """
-    make = FORMULAS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-    return None if make is None else make(node)
+    data = [value for value in node.inputs if value is not None and _scalar(value) is None]
+    return chain_function([node], data[0]) if data else None
 
 
-def table(
-    node: ir.Node,
-    x_scale: float,
-    x_zero_point: int,
-    x_dtype: ir.DataType,
-    y_scale: float,
-    y_zero_point: int,
-    y_dtype: ir.DataType,
-) -> npt.NDArray[np.generic]:
-    """Return the node's table: `y = table[x - lowest value of x's type]`.
+def chain_function(nodes: Sequence[ir.Node], x: ir.Value) -> Function | None:
+    """Return what nodes that follow each other compute of x, number by number.
 
-    Raises:
-        UnsupportedOpError: The node is not a function of one number.
+    x and the outputs before it may be operands of any node, and so may scalar constants;
+    None where a node is no such function. `Sigmoid(x) * x` is one, and so is a decomposed
+    Gelu.
     """
-    function = unary_function(node)
-    if function is None:
-        raise UnsupportedOpError(
-            f"{node.op_type} is not a function of one number with constant parameters",
-            where=f"node {node.name or node.outputs[0].name!r}",
-            hint=f"tables exist for {', '.join(sorted(UNARY_OPS))}",
-        )
-    return tabulate(function, x_scale, x_zero_point, x_dtype, y_scale, y_zero_point, y_dtype)
+    known: dict[ir.Value, Function] = {x: lambda numbers: numbers}
+    for node in nodes:
+        function = _function_of(node, known)
+        if function is None:
+            return None
+        known[node.outputs[0]] = function
+    return known[nodes[-1].outputs[0]]
+
+
+def _function_of(node: ir.Node, known: Mapping[ir.Value, Function]) -> Function | None:
+    if node.domain not in ("", "ai.onnx") or not node.inputs or node.inputs[0] is None:
+        return None
+    if node.op_type in FORMULAS:
+        source, make = known.get(node.inputs[0]), FORMULAS[node.op_type](node)
+        return None if source is None or make is None else _after(make, source)
+    operate = BINARY.get(node.op_type)
+    if operate is None or len(node.inputs) != 2:
+        return None
+    left, right = (_operand(value, known, node.inputs) for value in node.inputs)
+    return None if left is None or right is None else _between(operate, left, right)
+
+
+def _after(function: Function, source: Function) -> Function:
+    return lambda x: function(source(x))
+
+
+def _between(operate: Callable[[F64, F64], F64], left: Function, right: Function) -> Function:
+    return lambda x: operate(left(x), right(x))
+
+
+def _operand(
+    value: ir.Value | None,
+    known: Mapping[ir.Value, Function],
+    beside: Sequence[ir.Value | None],
+) -> Function | None:
+    """Return an operand as a function of x; a constant must not add axes to the result."""
+    if value is None:
+        return None
+    if value in known:
+        return known[value]
+    number = _scalar(value)
+    shapes = [other.shape for other in beside if other is not None and other in known]
+    ranks = [len(shape) for shape in shapes if shape is not None]
+    if number is None or value.shape is None or (ranks and len(value.shape) > max(ranks)):
+        return None
+    return lambda x: np.full_like(x, number)
+
+
+def _scalar(value: ir.Value | None) -> float | None:
+    """Return a constant of one floating-point number."""
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    tensor = value.const_value
+    if tensor.size != 1 or not tensor.dtype.is_floating_point():
+        return None
+    return float(tensor.numpy().reshape(()))
 
 
 def requantize_table(
@@ -204,3 +244,14 @@ FORMULAS: dict[str, Callable[[ir.Node], Function | None]] = {
 """Operator -> the function of a node, from its attributes and constant inputs."""
 
 UNARY_OPS = frozenset(FORMULAS)
+
+BINARY: dict[str, Callable[[F64, F64], F64]] = {
+    "Add": np.add,
+    "Div": np.divide,
+    "Max": np.maximum,
+    "Min": np.minimum,
+    "Mul": np.multiply,
+    "Pow": np.power,
+    "Sub": np.subtract,
+}
+"""Operators that are a function of one number where the other operand is a constant."""

@@ -25,7 +25,7 @@ from qcompile.passes.retarget_activations import RetargetActivations
 from qcompile.quant import S8_AFFINE, S8_PER_CHANNEL, U8, QuantSpec
 from qcompile.regions import MOVE_OPS
 from qcompile.target import Built, OpSupport, Runner, Target
-from qcompile.unary import UNARY_OPS
+from qcompile.unary import BINARY, UNARY_OPS
 from tests.graphs import graph
 
 Array = npt.NDArray[Any]
@@ -45,7 +45,7 @@ def target(activation: QuantSpec = U8) -> Target:
     """Return a target with a row for everything that has a folding rule."""
     either = (activation,)
     weighted = (("Conv", (InputRank((4,)), ConstantInput(1))), ("Gemm", ()), ("MatMul", ()))
-    plain = ("Add", "AveragePool", "GlobalAveragePool", "Softmax", *sorted(UNARY_OPS))
+    plain = ("AveragePool", "GlobalAveragePool", "Softmax", *sorted({*UNARY_OPS, *BINARY}))
     rows = [
         OpSupport(op_type=op, activation=either, weight=(S8_PER_CHANNEL,), limits=limits)
         for op, limits in weighted

@@ -15,9 +15,9 @@ from qcompile.calibration.calibrators import Observation
 from qcompile.config import CompileConfig
 from qcompile.passes.choose_schemes import ChooseSchemes, observed_values
 from qcompile.quant import S8_PER_CHANNEL, U8, QuantSpec
-from qcompile.regions import ARITHMETIC_OPS, ROLES, SOFTMAX_OPS, WEIGHTED_OPS
+from qcompile.regions import MOVE_OPS, ROLES, WEIGHTED_OPS
 from qcompile.target import Arrays, Built, OpSupport, Runner, Target
-from qcompile.unary import UNARY_OPS
+from qcompile.unary import BINARY, UNARY_OPS
 
 F32 = npt.NDArray[np.float32]
 
@@ -40,7 +40,6 @@ def target(
 ) -> Target:
     """Return a target with a row for every operator but those `without` one."""
     own = {row.op_type for row in rows}
-    free = ARITHMETIC_OPS | SOFTMAX_OPS | UNARY_OPS
     return Target(
         name="table-top",
         about="rows only",
@@ -53,9 +52,9 @@ def target(
                     op_type=op_type,
                     activation=activation,
                     weight=weight if op_type in WEIGHTED_OPS else (),
-                    shared_scale=op_type not in free,
+                    shared_scale=op_type in MOVE_OPS,
                 )
-                for op_type in sorted(ROLES - own)
+                for op_type in sorted({*ROLES, *UNARY_OPS, *BINARY} - own)
                 if op_type not in without
             ),
         ),

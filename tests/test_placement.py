@@ -7,6 +7,7 @@ import pytest
 
 from qcompile.config import CompileConfig, Override
 from qcompile.schemes.placement import BETWEEN_FLOATS, TAIL, place
+from qcompile.schemes.precision import RESIDUAL, SCORES
 from tests.graphs import graph
 from tests.quantization import set_constants, target, typed
 
@@ -103,16 +104,16 @@ PLACES = {
         [],
         {"y": "its data is INT64, not FLOAT"},
     ),
-    "a computed weight": (
+    "a product of two activations": (
         """g (float[2,2] x, float[2,2] w) => (float[2,2] y) { y = MatMul(x, w) }""",
-        [],
-        {"y": "it multiplies no activation by a plain constant weight"},
+        ["x", "w"],
+        {},
     ),
     "a constant times an activation": (
         """g (float[2,2] x) => (float[2,2] y) <float[2,2] w = {1., 2., 3., 4.}>
         { y = MatMul(w, x) }""",
-        [],
-        {"y": "it multiplies no activation by a plain constant weight"},
+        ["x"],
+        {},
     ),
     "a computed bias": (
         """g (float[2,2] x, float[2] b) => (float[2,2] y) <float[2,2] w = {1., 2., 3., 4.}>
@@ -128,8 +129,26 @@ PLACES = {
     ),
     "a computed bound": (
         """g (float[2] x, float low) => (float[2] y) { a = Clip(x, low)  y = Add(a, a) }""",
-        ["a"],
-        {"a": "its parameters are not constant"},
+        [],
+        {"a": "its parameters are not constant", "y": BETWEEN_FLOATS},
+    ),
+    "the sums that a normalization reads": (
+        """g (float[1,2] x) => (float[1,2] z) <float[2,2] w = {1., 2., 3., 4.}, float[2] s = {1., 2.}>
+        { a = MatMul(x, w)  r = Add(a, x)  b = MatMul(r, w)  t = Add(b, r)
+          y = LayerNormalization(t, s)  z = MatMul(y, w) }""",
+        ["x", "r", "y"],
+        {
+            "r": RESIDUAL,
+            "t": RESIDUAL,
+            "y": "table-top has no integer kernel for LayerNormalization",
+        },
+    ),
+    "the scores of an attention": (
+        """g (float[2,2] q, float[2,2] k, float[2,2] m) => (float[2,2] y)
+        <float h = {0.5}>
+        { p = MatMul(q, k)  s = Mul(p, h)  b = Add(s, m)  a = Softmax(b)  y = MatMul(a, k) }""",
+        ["q", "k", "a"],
+        {"s": SCORES, "b": SCORES, "a": SCORES},
     ),
     "an unknown operator": (
         """g (float[2] x) => (int64[2] i, float[2] y) { y, i = Unique(x) }""",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -9,8 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qcompile.errors import UnsupportedOpError
-from qcompile.unary import UNARY_OPS, requantize_table, table, unary_function
+from qcompile.unary import (
+    UNARY_OPS,
+    chain_function,
+    requantize_table,
+    tabulate,
+    unary_function,
+)
 from tests import scalars
 
 U8, S8 = ir.DataType.UINT8, ir.DataType.INT8
@@ -101,13 +108,50 @@ def test_clip_bounds() -> None:
 )
 def test_not_a_known_function(node: ir.Node) -> None:
     assert unary_function(node) is None
-    with pytest.raises(UnsupportedOpError, match="is not a function of one number"):
-        table(node, 1.0, 0, U8, 1.0, 0, U8)
 
 
-def test_error_names_the_node() -> None:
-    with pytest.raises(UnsupportedOpError, match=r"node 'unary': Add .*\n  hint: .*Sigmoid"):
-        table(unary("Add"), 1.0, 0, U8, 1.0, 0, U8)
+def numbers(node: ir.Node) -> npt.NDArray[np.float64]:
+    """What a node gives for a few numbers."""
+    function = unary_function(node)
+    assert function is not None
+    return function(np.array([-2.0, 0.5, 3.0]))
+
+
+def test_a_binary_operator_with_a_scalar() -> None:
+    x, two = ir.val("x", shape=[3]), constant("two", 2.0)
+    assert numbers(ir.node("Sub", [x, two])).tolist() == [-4.0, -1.5, 1.0]
+    assert numbers(ir.node("Sub", [two, x])).tolist() == [4.0, 1.5, -1.0]
+    assert numbers(ir.node("Pow", [x, two])).tolist() == [4.0, 0.25, 9.0]
+    assert numbers(ir.node("Mul", [x, x])).tolist() == [4.0, 0.25, 9.0]
+
+
+def test_a_scalar_that_adds_axes_makes_no_function() -> None:
+    deep = ir.val(
+        "c", const_value=ir.tensor(np.ones((1, 1), np.float32), name="c"), shape=[1, 1]
+    )
+    assert unary_function(ir.node("Add", [ir.val("x", shape=[3]), deep])) is None
+    assert (
+        unary_function(ir.node("Add", [ir.val("x", shape=[3]), ir.val("z", shape=[3])]))
+        is None
+    )
+
+
+def test_a_chain_is_one_function() -> None:
+    x = ir.val("x", shape=[3])
+    gate = ir.node("Sigmoid", [x])
+    product = ir.node("Mul", [gate.outputs[0], x])
+    silu = chain_function([gate, product], x)
+    assert silu is not None
+    np.testing.assert_array_equal(silu(np.array([0.0, 100.0])), [0.0, 100.0])
+    other = ir.node("Mul", [gate.outputs[0], ir.val("z", shape=[3])])
+    assert chain_function([gate, other], x) is None
+
+
+def table(node: ir.Node, *grids: Any) -> npt.NDArray[np.generic]:
+    """The table of a node that is a function of one number."""
+    function = unary_function(node)
+    assert function is not None
+    return tabulate(function, *grids)
 
 
 @pytest.mark.parametrize(("dtype", "lowest"), [(U8, 0), (S8, -128)])

@@ -39,5 +39,5 @@ def check_products(*terms: Term) -> None:
     if not total <= LARGEST:
         raise UnfoldableError("its scales are so far apart that float32 overflows")
     for multiplier, largest in terms:
-        if np.any(largest) and multiplier.max() < LEAST_SCALE:
+        if np.any(largest) and np.abs(multiplier).max() < LEAST_SCALE:
             raise UnfoldableError("its scales are so far apart that float32 vanishes")

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from qcompile.graphs.qdq import BYTES, Grid, node_grid
 from qcompile.ops import SCALE, ZERO_POINT
-from qcompile.regions import MOVE_OPS, constant
+from qcompile.regions import constant, data_inputs, is_move
 
 
 def describe_activations(graph: ir.Graph) -> bool:
@@ -18,11 +18,13 @@ def describe_activations(graph: ir.Graph) -> bool:
             value = node.outputs[0] if node.op_type == "QuantizeLinear" else node.inputs[0]
             if value is not None and constant(value) is None:
                 new |= _describe(value, grid)
-        if node.op_type in MOVE_OPS:
-            new |= _carry(node.inputs[0], node.outputs[0])
+        if is_move(node):
+            for value in data_inputs(node):
+                new |= _carry(value, node.outputs[0])
     for node in reversed(graph):
-        if node.op_type in MOVE_OPS:
-            new |= _carry(node.outputs[0], node.inputs[0])
+        if is_move(node):
+            for value in data_inputs(node):
+                new |= _carry(node.outputs[0], value)
     return new
 
 

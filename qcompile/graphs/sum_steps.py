@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from qcompile.regions import WEIGHTED_OPS, constant, sole_user
+from qcompile.regions import constant, is_weighted, sole_user
 
 ZERO_POINTS = {"uint8": (0, 128), "int8": (-128, 0)}
 """The lowest and the middle zero point of each type."""
@@ -34,7 +34,7 @@ def with_sum_steps(model: ir.Model) -> ir.Model:
 
 def sum_step(node: ir.Node) -> ir.Node | None:
     """Return the QuantizeLinear of the sum that this weighted operator feeds, if any."""
-    if node.op_type not in WEIGHTED_OPS:
+    if not is_weighted(node):
         return None
     user = sole_user(node.outputs[0])
     if user is None or user.op_type != "Add":

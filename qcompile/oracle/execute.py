@@ -14,9 +14,9 @@ import onnx_ir as ir
 
 from qcompile.errors import CompileError
 from qcompile.ops import DOMAIN
-from qcompile.oracle.arithmetic import ARITHMETIC, REQUIRED
 from qcompile.oracle.float_nodes import REPLACE, run_float
 from qcompile.oracle.movers import MOVERS
+from qcompile.oracle.operators import OPERATORS, REQUIRED
 from qcompile.target import Arrays
 
 Array = npt.NDArray[np.generic]
@@ -64,7 +64,7 @@ def run_node(
         outer: The values that the node's sub-graphs read from outside, by name.
     """
     if node.domain == DOMAIN:
-        return [ARITHMETIC[node.op_type](node, inputs)]
+        return [OPERATORS[node.op_type](node, inputs)]
     mover = MOVERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     array = mover(node, inputs) if mover is not None else None
     return [array] if array is not None else run_float(node, inputs, outer or {})
@@ -107,7 +107,7 @@ def _sub_graphs(node: ir.Node) -> Iterator[ir.Graph]:
 
 def _why_unknown(node: ir.Node, model: ir.Model) -> str | None:
     if node.domain == DOMAIN:
-        if node.op_type not in ARITHMETIC:
+        if node.op_type not in OPERATORS:
             return f"the oracle has no operator {node.op_type} of the domain {DOMAIN}"
         if node.graph is not model.graph:
             return f"{node.op_type} inside a sub-graph: integer operators stand outside"

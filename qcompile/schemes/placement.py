@@ -10,20 +10,24 @@ import onnx_ir as ir
 
 from qcompile.config import CompileConfig
 from qcompile.regions import (
-    ARITHMETIC_OPS,
-    ROLES,
-    WEIGHTED_OPS,
     Region,
+    Role,
     constant,
     data_inputs,
     find_regions,
+    is_arithmetic,
     is_constant,
+    role,
 )
+from qcompile.schemes.precision import better_float
 from qcompile.target import Target
-from qcompile.unary import UNARY_OPS, unary_function
+from qcompile.unary import UNARY_OPS
 
 TAIL = "its output leaves the graph: 8 bits would tie"
 BETWEEN_FLOATS = "what it reads and what reads it are float"
+PRODUCTS = (Role.WEIGHTED, Role.PRODUCT)
+"""What is worth integers even between floats: nearly all of the work."""
+
 QUANTIZATION_OPS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
@@ -56,23 +60,28 @@ def place(graph: ir.Graph, target: Target, config: CompileConfig) -> Placement:
 
     - the tail, moves, tables and softmaxes whose output only leaves the graph: the last
       arithmetic step gives float straight from its accumulator;
-    - moves, tables and softmaxes that neither read what is integer anyway nor are read by
-      integer steps only.
+    - all but products that neither read what is integer anyway nor are read by integer
+      steps only;
+    - what is more precise in float, and little work (see `better_float`).
 
-    Where the config says `float = false` these two exceptions do not hold.
+    Where the config says `float = false` these exceptions do not hold.
     """
     reasons = {node: _why_float(node, target, config) for node in graph}
+    wishes = {node for node in graph if config.override(node).float is False}
+    for node, reason in better_float(graph).items():
+        if node not in wishes:
+            reasons[node] = reasons[node] or reason
     regions = find_regions(graph, reasons.__getitem__)
     optional = {
         region
         for region in regions
-        if region.anchor.op_type not in ARITHMETIC_OPS
+        if role(region.anchor) not in PRODUCTS
         and config.override(region.anchor).float is not False
     }
-    tail = _tail(regions, optional)
+    tail = _tail(regions, {r for r in optional if not is_arithmetic(r.anchor)})
     left_over = _between_floats([r for r in regions if r not in tail], optional)
-    reasons.update({region.anchor: TAIL for region in tail})
-    reasons.update({region.anchor: BETWEEN_FLOATS for region in left_over})
+    reasons.update({node: TAIL for region in tail for node in region.nodes})
+    reasons.update({node: BETWEEN_FLOATS for region in left_over for node in region.nodes})
     kept = tuple(r for r in regions if r not in tail and r not in left_over)
     integer = {node for region in kept for node in region.nodes}
     return Placement(
@@ -87,17 +96,17 @@ def place(graph: ir.Graph, target: Target, config: CompileConfig) -> Placement:
 
 def _why_float(node: ir.Node, target: Target, config: CompileConfig) -> str | None:
     reason = config.reason(node) or target.why_float(node)
-    if reason is not None or node.op_type not in ROLES:
-        return reason
+    found = role(node)
+    if reason is not None or found is None:
+        unknown = reason is None and node.op_type in UNARY_OPS
+        return "its parameters are not constant" if unknown else reason
     dtype = node.outputs[0].dtype
     if dtype not in (None, ir.DataType.FLOAT):
         return f"its data is {dtype.name}, not FLOAT"
-    if node.op_type in UNARY_OPS and unary_function(node) is None:
-        return "its parameters are not constant"
-    if node.op_type in WEIGHTED_OPS:
+    if found is Role.WEIGHTED:
         return _why_float_weight(node)
     data = data_inputs(node)
-    if all(is_constant(value) for value in data):
+    if all(is_constant(value) for value in (*data, *node.inputs)):
         return "its inputs are constant"
     if not all(_is_finite(value) for value in data):
         return "its constant input holds NaN or infinity"
@@ -144,7 +153,7 @@ def _tail(regions: list[Region], optional: set[Region]) -> set[Region]:
         read = bool(uses) or region.output.is_graph_output()
         if region in optional and read and all(use.node in nodes for use in uses):
             tail.add(region)
-            nodes.add(region.anchor)
+            nodes.update(region.nodes)
     return tail
 
 
@@ -158,7 +167,7 @@ def _between_floats(regions: list[Region], optional: set[Region]) -> set[Region]
         joined = [
             region
             for region in waiting
-            if all(value in integers for value in region.inputs)
+            if (region.inputs and all(value in integers for value in region.activations))
             or _read_only_by(region.output, nodes)
         ]
         if not joined:
@@ -175,5 +184,5 @@ def _read_only_by(value: ir.Value, nodes: set[ir.Node]) -> bool:
 def _quantized(regions: Iterable[Region]) -> Iterable[ir.Value]:
     for region in regions:
         yield from region.activations
-        if region.anchor.op_type not in ARITHMETIC_OPS:
+        if not is_arithmetic(region.anchor):
             yield region.output

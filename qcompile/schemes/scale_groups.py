@@ -10,7 +10,7 @@ import onnx_ir as ir
 from qcompile.config import ACTIVATIONS, CompileConfig, Override
 from qcompile.errors import ConfigError
 from qcompile.quant import QuantSpec
-from qcompile.regions import ARITHMETIC_OPS, Region, data_inputs, is_constant
+from qcompile.regions import Region, data_inputs, data_uses, is_arithmetic, is_constant
 from qcompile.schemes.claims import Use
 from qcompile.schemes.placement import Placement
 from qcompile.target import OpSupport, Target
@@ -45,7 +45,7 @@ def scale_groups(
     reads = {r: _reads(r, moved, tied=tied[r]) for r in placement.regions}
     # What is only read in copies stays float, unless its own node can give nothing but 8 bits.
     stored = {tensor for tensors in reads.values() for tensor in tensors}
-    stored |= {r.output for r in placement.regions if r.anchor.op_type not in ARITHMETIC_OPS}
+    stored |= {r.output for r in placement.regions if not is_arithmetic(r.anchor)}
     parent: dict[Tensor, Tensor] = {v: v for v in placement.quantized if v in stored}
     around: dict[Tensor, list[Region]] = {}
     for region in placement.regions:
@@ -90,7 +90,7 @@ def _reads(region: Region, moved: Mapping[ir.Value, ir.Value], *, tied: bool) ->
         Use(anchor, index)
         if is_constant(value) or (several and _has_other_readers(value, anchor, moved))
         else value
-        for index, value in enumerate(data_inputs(anchor))
+        for index, value in data_uses(anchor)
     ]
     return read if region.residual is None else [*read, region.residual]
 

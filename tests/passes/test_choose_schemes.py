@@ -67,20 +67,21 @@ RANGES = {
         {{ a = MatMul(x, w)  n = Neg(x)  t = Add(n, n)  c = Concat <axis=1> (a, t)
           y = Add(c, c)  z = MatMul(a, w) }}""",
         ONE_TO_EIGHT,
-        {"x": (-2, 8), "a": (-2, 8), "n": (-8, 2)} | dict.fromkeys("tc", (-16, 8)),
+        {"x": (-2, 8), "a": (-2, 8)} | dict.fromkeys("tc", (-16, 8)),
     ),
     "so does what it reads a move of": (
         """g (float[1,2] x) => (float[1,4] y, float[1,2] z) <float[2,2] w = {1., 0., 0., 1.}>
         { f = Flatten(x)  n = Neg(x)  t = Add(n, n)  c = Concat <axis=1> (f, t)
           y = Add(c, c)  z = MatMul(x, w) }""",
         ONE_TO_EIGHT,
-        {"x": (-2, 8), "f": (-2, 8), "n": (-8, 2)} | dict.fromkeys("tc", (-16, 8)),
+        {"x": (-2, 8), "f": (-2, 8)} | dict.fromkeys("tc", (-16, 8)),
     ),
     "what only float nodes read besides a concat stays float": (
-        f"""g (float[1,2] x) => (float[1,4] y, float[1,2] z) {IDENTITY}
-        {{ a = MatMul(x, w)  z = Mul(a, a)  c = Concat <axis=1> (a, z)  y = Add(c, c) }}""",
+        """g (float[1,2] x) => (float[1,1] y, float[1,2] z)
+        <float[2,2] w = {1., 0., 0., 1.}, float[4,1] v = {1., 2., 3., 4.}>
+        { a = MatMul(x, w)  z = Hardmax(a)  c = Concat <axis=1> (a, z)  y = MatMul(c, v) }""",
         ONE_TO_EIGHT,
-        {"x": (-2, 8), "c": (-2, 64)},
+        {"x": (-2, 8), "c": (-2, 8)},
     ),
     "a residual is read on its own scale": (
         f"""g (float[1,2] x) => (float[1,2] y) {IDENTITY}
@@ -89,9 +90,10 @@ RANGES = {
         {"x": (-2, 8), "t": (-4, 16)},
     ),
     "a constant summand has its own range": (
-        """g (float[1,2] x) => (float[1,2] y) <float[2] k = {-0.5, 1.0}> { y = Add(x, k) }""",
+        f"""g (float[1,2] x) => (float[1,2] y) {IDENTITY[:-1]}, float[2] k = {{-0.5, 1.0}}>
+        {{ a = Add(x, k)  y = MatMul(a, w) }}""",
         ONE_TO_EIGHT,
-        {"x": (-2, 8), "k": (-0.5, 1)},
+        {"x": (-2, 8), "k": (-0.5, 1), "a": (-2.5, 9)},
     ),
 }
 
@@ -209,7 +211,7 @@ def test_the_type_that_most_operators_take() -> None:
         OpSupport(op_type="Neg", activation=(S8_AFFINE,)),
     )
     text = f"""g (float[1,2] x) => (float[1,2] y) {IDENTITY}
-        {{ a = Neg(x)  b = Neg(a)  y = MatMul(b, w) }}"""
+        {{ a = Neg(x)  b = Flatten(a)  y = MatMul(b, w) }}"""
     found = schemes(choose(typed(graph(text)), ONE_TO_EIGHT, target(rows=rows)))
     assert [found[name].spec for name in "xab"] == [S8_AFFINE] * 3
 

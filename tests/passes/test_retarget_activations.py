@@ -66,7 +66,7 @@ KEPT = {
         { q = QuantizeLinear(x, s)  d = DequantizeLinear(q, s)  y = Relu(d) }""",
     "no operator of the target": """g (float[2] x) => (float[2] y)
         <float s = {0.5}, int8 z = {3}>
-        { q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)  y = Mul(d, d) }""",
+        { q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)  y = Hardmax(d) }""",
     "weights": """g (float[1,1] x) => (float[1,1] y)
         <float s = {0.5}, int8 z = {0}, int8[1,1] w = {5}>
         { v = DequantizeLinear(w, s, z)  y = MatMul(x, v) }""",

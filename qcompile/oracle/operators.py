@@ -1,0 +1,14 @@
+"""Every operator of the domain `qcompile`: its function, and the attributes it must have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from qcompile.oracle import arithmetic
+from qcompile.oracle.steps import Operator
+
+OPERATORS: Mapping[str, Operator] = {**arithmetic.ARITHMETIC}
+"""Operator -> its function of (node, input arrays)."""
+
+REQUIRED: Mapping[str, tuple[str, ...]] = {**arithmetic.REQUIRED}
+"""The attributes that have no default; the others default as in ONNX's Conv and Softmax."""

@@ -1,0 +1,69 @@
+"""Which nodes are better left in float: little work, and 8 bits would cost them much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from qcompile.regions import Role, role
+
+NORMALIZATIONS = frozenset(
+    {
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "RMSNormalization",
+    }
+)
+RESIDUAL = "a normalization reads its sum: 8 bits of a residual stream cost accuracy"
+SCORES = "a softmax reads it: a step of 8 bits there is a factor in the answer"
+PASSING = frozenset({"Add", "Sub", "Mul", "Div", "Where", "Softmax"})
+"""What stands between a product of two activations and its softmax, and the softmax."""
+
+
+def better_float(graph: ir.Graph) -> dict[ir.Node, str]:
+    """Return the nodes that stay float for their precision, and why.
+
+    residual stream: sums that a normalization reads, and the sums that lead to them
+    attention scores: what is between a product of two activations and its Softmax, which
+                      in float reads the accumulator itself
+    """
+    reasons: dict[ir.Node, str] = {}
+    for node in graph:
+        if node.op_type in NORMALIZATIONS:
+            reasons |= dict.fromkeys(_sums_before(node.inputs[0]), RESIDUAL)
+        if node.op_type == "Softmax":
+            chain = list(_chain_before(node))
+            if role(chain[-1]) is Role.PRODUCT:
+                reasons |= dict.fromkeys(chain[:-1], SCORES)
+    return reasons
+
+
+def _sums_before(value: ir.Value | None) -> Iterator[ir.Node]:
+    """Yield the Adds that a value is the sum of, as far as they follow each other."""
+    waiting, seen = [value], set()
+    while waiting:
+        value = waiting.pop()
+        node = value.producer() if value is not None else None
+        if node is None or node in seen or node.op_type != "Add":
+            continue
+        seen.add(node)
+        yield node
+        waiting += node.inputs
+
+
+def _chain_before(softmax: ir.Node) -> Iterator[ir.Node]:
+    """Yield the Softmax, what leads to it of the same shape, and the node before that."""
+    node: ir.Node | None = softmax
+    while node is not None:
+        yield node
+        if node.op_type not in PASSING:
+            return
+        shape = node.outputs[0].shape
+        sources = [
+            value.producer()
+            for value in node.inputs
+            if value is not None and value.shape == shape and value.producer() is not None
+        ]
+        node = sources[0] if sources else None
