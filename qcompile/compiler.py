@@ -204,8 +204,8 @@ def compile_model(
 
 
 def is_quantized(graph: ir.Graph) -> bool:
-    """Whether a model comes with its own activation scales: it has a QuantizeLinear."""
-    return any(node.op_type == "QuantizeLinear" for node in graph)
+    """Whether a model comes with its own activation scales, or measures them as it runs."""
+    return any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") for node in graph)
 
 
 def _quantize(

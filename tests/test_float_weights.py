@@ -15,6 +15,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto
 
+import qcompile
 from qcompile.importer.load_model import load_model
 from tests.foreign_models import Array, Foreign, run_onnxruntime
 
@@ -242,3 +243,11 @@ def test_integers_of_a_convolution_are_exact() -> None:
     )
     kinds = [node.op_type for node in imported(conv_integer("float")).graph.node]
     assert kinds.count("Cast") == 2  # of the input and of its zero point
+
+
+def test_dynamic_convolution_compiles_without_calibration() -> None:
+    proto = conv_integer("float")
+    x = np.random.default_rng(7).normal(0, 1.5, IMAGE).astype("f4")
+    (answer,) = qcompile.compile(proto, target="native").run({"x": x}).values()
+    expected = run_onnxruntime(proto, x)
+    assert np.abs(answer - expected).max() <= ROUNDINGS * np.abs(expected).max()
