@@ -10,10 +10,8 @@ from tests.graphs import assert_graph, graph
 
 HEAD = "g (float[4] x) => (float[4] y)"
 THREE_SIX = "<float three = {3.0}, float zero = {0.0}, float six = {6.0}>"
-SIXTH = (
-    "<float sixth = {0.16666667}, float half = {0.5}, float zero = {0.0},
+SIXTH = """<float sixth = {0.16666667}, float half = {0.5}, float zero = {0.0},
   float one = {1.0}>"""
-)
 SWISH = f"{HEAD} {{ y = HardSwish (x) }}"
 SIGMOID = f"{HEAD} {{ y = HardSigmoid <alpha = 0.16666666666666666, beta = 0.5> (x) }}"
 
