@@ -13,21 +13,31 @@ from onnx import helper, numpy_helper
 OPSET = 17
 IR_VERSION = 8
 
+Shape = Sequence[int | str]
+"""Sizes; a name is one that is left open."""
+
 
 class OnnxGraph:
     """A graph under construction; a node and its one output share their name."""
 
-    def __init__(self, name: str, input_shape: Sequence[int]) -> None:
-        """Begin with the input `input`, its batch left open.
+    def __init__(self, name: str, input_shape: Shape | None = None) -> None:
+        """Begin with the input `input`, or with none.
 
         Args:
             name: The graph's name.
-            input_shape: Without the batch.
+            input_shape: Of the input of floats, without the batch, which is left open.
         """
         self._name = name
-        self._input = _value("input", input_shape)
+        self._inputs: list[onnx.ValueInfoProto] = []
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
+        if input_shape is not None:
+            self.input("input", input_shape)
+
+    def input(self, name: str, shape: Shape, dtype: npt.DTypeLike = np.float32) -> str:
+        """Add an input and return its name; the shape is without the batch."""
+        self._inputs.append(_value(name, shape, dtype))
+        return name
 
     def constant(self, name: str, array: npt.ArrayLike) -> str:
         """Add an initializer, once a name, and return its name."""
@@ -41,9 +51,7 @@ class OnnxGraph:
         self._nodes.append(helper.make_node(op_type, inputs, [name], name=name, **attributes))
         return name
 
-    def model(
-        self, output: str, output_shape: Sequence[int], producer: str
-    ) -> onnx.ModelProto:
+    def model(self, output: str, output_shape: Shape, producer: str) -> onnx.ModelProto:
         """Return the checked model.
 
         Args:
@@ -54,7 +62,7 @@ class OnnxGraph:
         graph = helper.make_graph(
             self._nodes,
             self._name,
-            [self._input],
+            self._inputs,
             [_value(output, output_shape)],
             list(self._constants.values()),
         )
@@ -81,5 +89,6 @@ def same_pads(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int])
     return starts + [total - start for total, start in zip(totals, starts, strict=True)]
 
 
-def _value(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", *shape])
+def _value(name: str, shape: Shape, dtype: npt.DTypeLike = np.float32) -> onnx.ValueInfoProto:
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return helper.make_tensor_value_info(name, element, ["N", *shape])
