@@ -77,15 +77,28 @@ def imagenet_like(count: int) -> Floats:
 
 def cifar_like(count: int) -> Floats:
     """Return pieces of photographs as a CIFAR-10 model takes them, count x32x32x3."""
+    size = (32, 32)
+    inputs = [
+        _cifar_input(piece.resize(size, Image.Resampling.BICUBIC)) for piece in pieces(count)
+    ]
+    return np.stack(inputs)
+
+
+def pieces(count: int) -> list[Image.Image]:
+    """Return squares out of photographs, of random sizes."""
     random = np.random.default_rng(SEED)
     photos = photographs()
-    inputs = []
+    found = []
     for index in range(count):
         photo = photos[index % len(photos)]
         side = int(min(photo.size) * random.uniform(0.25, 1))
-        piece = _crop(photo, side, tuple(random.random(2)))
-        inputs.append(_cifar_input(piece.resize((32, 32), Image.Resampling.BICUBIC)))
-    return np.stack(inputs)
+        found.append(_crop(photo, side, tuple(random.random(2))))
+    return found
+
+
+def imagenet_photos() -> list[Image.Image]:
+    """Return foolbox's 20 ImageNet photos as they are stored."""
+    return _labelled("imagenet")[0]
 
 
 def photographs() -> list[Image.Image]:
