@@ -3,33 +3,49 @@
 fmnist: labelled pictures, int8 against float, with the interval of the difference.
 resnet8: a foreign QDQ model compiled without calibration, against onnxruntime on its file.
 efficientnet: 20 labelled photos for every calibrator, and once with weights per tensor.
+The other parts are named for their model: PP-OCR finds, turns and reads rendered text, MiniLM
+orders pairs of words, Silero hears speech; where there are no labels, outputs are compared.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 import qcompile
-from models import MODELS, Floats, fashion_mnist, samples
+from benchmark_model import Floats, samples
+from measures.finding import finding
+from measures.outputs import outputs
+from measures.reading import reading
+from measures.runs import Measure, Run
+from measures.speech import speech
+from measures.turning import turning
+from measures.word_similarity import word_similarity
+from models import MODELS, fashion_mnist
 from pictures import cifar10, imagenet
 from qcompile.calibration.calibrators import CALIBRATORS
 from qcompile.config import CompileConfig, Override
+from qcompile.files import write_atomic
 from qcompile.model import CompiledModel
 from qcompile.validation.accuracy import accuracy
 from qcompile.validation.deviation import Deviation
-from qcompile.validation.reference import open_session
+from qcompile.validation.reference import FloatReference, open_session
 from tables import Row, markdown
 
 TARGET = "x86-vnni"
 NOISE = 500
 """Inputs of noise, of each kind."""
 SEED = 0
+PICTURES = 20
+"""Of a model without labels."""
 
 Answers = npt.NDArray[np.float32]
 
@@ -143,10 +159,36 @@ def sqnr(expected: Answers, got: Answers) -> float:
     return deviation.sqnr_db
 
 
+def unlabelled(name: str) -> Measure:
+    """Return the measure of a model's outputs for its test inputs."""
+
+    def measure(ours: Run, theirs: Run) -> list[Row]:
+        return outputs(ours, theirs, MODELS[name].test_samples(PICTURES))
+
+    return measure
+
+
+MEASURES: dict[str, Measure] = {
+    "pp_ocr_rec": reading,
+    "pp_ocr_cls": turning,
+    "pp_ocr_det": finding,
+    "minilm_l6_16": word_similarity,
+    "silero_vad": speech,
+    **{name: unlabelled(name) for name in ("vit_s", "open_nsfw", "ddddocr_det")},
+}
+"""By model."""
+
+
+def measured(name: str) -> list[Row]:
+    """Compile a model and return its measure."""
+    return MEASURES[name](compiled(name).run, FloatReference(MODELS[name].path()))
+
+
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "fmnist": fmnist,
     "resnet8": resnet8,
     "efficientnet": efficientnet,
+    **{name: partial(measured, name) for name in MEASURES},
 }
 
 
@@ -154,13 +196,18 @@ def main() -> int:
     """Measure the named parts, or all, and print a table of each."""
     parser = argparse.ArgumentParser(description="Measure what int8 costs in accuracy.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
     options = parser.parse_args()
     unknown = sorted(set(options.parts) - set(PARTS))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(PARTS)}")
     os.environ.setdefault("TVM_NUM_THREADS", "1")
+    tables = {}
     for part in options.parts or PARTS:
-        print(f"## {part}, {TARGET}\n\n{markdown(PARTS[part]())}\n", flush=True)
+        tables[part] = PARTS[part]()
+        print(f"## {part}, {TARGET}\n\n{markdown(tables[part])}\n", flush=True)
+    if options.json is not None:
+        write_atomic(options.json, f"{json.dumps(tables, indent=2)}\n".encode())
     return 0
 
 

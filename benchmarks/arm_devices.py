@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 import qcompile
+from benchmark_model import BenchmarkModel, samples
 from boards import board
 from exactness import compare
-from models import MODELS, BenchmarkModel, add_models, fashion_mnist, samples
+from models import MODELS, add_models, fashion_mnist
 from qcompile.compiler import quantize_model
 from qcompile.device import Device
 from qcompile.files import write_atomic

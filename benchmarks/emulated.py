@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models import Sample
+from benchmark_model import Sample
 from packages import CACHE
 from qcompile.errors import CompileError
 

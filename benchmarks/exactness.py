@@ -18,7 +18,8 @@ import numpy as np
 import onnx_ir as ir
 
 import qcompile
-from models import BenchmarkModel, add_models
+from benchmark_model import BenchmarkModel
+from models import add_models
 from qcompile import ops, oracle
 from qcompile.device import Device
 from qcompile.model import CompiledModel

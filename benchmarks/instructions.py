@@ -23,8 +23,9 @@ import numpy.typing as npt
 import onnx
 
 import qcompile
+from benchmark_model import BenchmarkModel
 from emulated import CPU, RUNTIMES, Count, count
-from models import MODELS, BenchmarkModel, named
+from models import MODELS, named
 from qcompile.files import write_atomic
 from qdq_to_tflite import qdq_to_tflite
 from rivals import onnxruntime_int8

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 import qcompile
-from models import BenchmarkModel, add_models
+from benchmark_model import BenchmarkModel
+from models import add_models
 from qcompile.files import write_atomic
 from rivals import onnxruntime_int8
 from tables import Row, markdown

@@ -3,85 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
+import pp_ocr
+from benchmark_model import BenchmarkModel, Floats, samples
+from byte_classifier import byte_classifier, calibration_files, test_files
+from captcha_detector import CALIBRATION_SEED, captcha_detector, captcha_samples
 from efficientnet_lite0 import efficientnet_lite0
-from packages import CACHE
-from pictures import cifar10, cifar_like, imagenet, imagenet_like
-from qcompile.errors import CompileError
-from qcompile.files import write_atomic
+from light import NETWORKS as LIGHT_NETWORKS
+from light import light, light_samples
+from minilm import INPUTS, minilm, text_samples
+from mobilenet_v2 import mobilenet_v2
+from open_nsfw import nsfw_samples, open_nsfw
+from pictures import cifar10, cifar_like, imagenet, imagenet_like, imagenet_photos, pieces
 from resnet8 import resnet8, resnet8_qdq
-
-Floats = npt.NDArray[np.float32]
-Sample = dict[str, npt.NDArray[np.generic]]
+from resnet50 import resnet50
+from silero_vad import CALIBRATION as CALIBRATION_SPEECH
+from silero_vad import SHAPES as SPEECH_SHAPES
+from silero_vad import TESTS as TEST_SPEECH
+from silero_vad import silero_vad, speech_samples
+from texts import calibration_texts, test_texts
+from vit_s import SHAPES as VIT_SHAPES
+from vit_s import vit_s, vit_samples
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 FASHION_MNIST = SAMPLES / "fashion_mnist"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BenchmarkModel:
-    """A model with one input of floats, whose first axis is the batch.
-
-    Attributes:
-        name: What the scripts call it.
-        assemble: Makes the ONNX model; None where `stored` is its file.
-        stored: A file of the repository.
-        calibration: Gives calibration inputs; None for a model that comes quantized.
-        tests: Gives inputs that calibration has not seen.
-    """
-
-    name: str
-    assemble: Callable[[], onnx.ModelProto] | None = None
-    stored: Path | None = None
-    calibration: Callable[[], Floats] | None
-    tests: Callable[[], Floats]
-
-    def path(self, *, again: bool = False) -> Path:
-        """Return the ONNX file, made if it is not there yet, or again if asked.
-
-        Raises:
-            CompileError: It cannot be fetched, or a package that reads it is missing.
-        """
-        if self.stored is not None:
-            return self.stored
-        path = CACHE / f"{self.name}.onnx"
-        if again or not path.is_file():
-            CACHE.mkdir(exist_ok=True)
-            write_atomic(path, self._assembled())
-        return path
-
-    def _assembled(self) -> bytes:
-        assert self.assemble is not None, self.name
-        try:
-            model = self.assemble()
-        except ModuleNotFoundError as error:
-            raise CompileError(
-                f"{error.name} is not installed",
-                where=self.name,
-                hint="pip install 'qcompile[bench]'",
-            ) from error
-        return bytes(model.SerializeToString(deterministic=True))
-
-    def calibration_samples(self) -> list[Sample] | None:
-        """Return the calibration inputs as samples, None for a quantized model."""
-        return None if self.calibration is None else samples(self.calibration())
-
-    def test_samples(self, count: int) -> list[Sample]:
-        """Return that many test inputs as samples, from the first on, around if need be."""
-        inputs = self.tests()
-        return samples(inputs[np.arange(count) % len(inputs)])
-
-
-def samples(inputs: Floats) -> list[Sample]:
-    """Return each input with a batch axis of 1, under the name that all models here have."""
-    return [{"input": row[None]} for row in inputs]
 
 
 def fashion_mnist(part: str) -> tuple[Floats, npt.NDArray[np.int64]]:
@@ -91,36 +42,111 @@ def fashion_mnist(part: str) -> tuple[Floats, npt.NDArray[np.int64]]:
         return ((pixels - 0.286) / 0.353).astype(np.float32), arrays["label"]
 
 
-MODELS: Mapping[str, BenchmarkModel] = {
-    model.name: model
-    for model in (
-        BenchmarkModel(
-            name="fmnist_resnet",
-            stored=FASHION_MNIST / "model.onnx",
-            calibration=lambda: fashion_mnist("calibration")[0],
-            tests=lambda: fashion_mnist("test")[0],
-        ),
-        BenchmarkModel(
-            name="resnet8",
-            assemble=resnet8,
-            calibration=lambda: cifar_like(128),
-            tests=lambda: cifar10()[0],
-        ),
-        BenchmarkModel(
-            name="resnet8_qdq",
-            assemble=resnet8_qdq,
-            calibration=None,
-            tests=lambda: cifar10()[0],
-        ),
-        BenchmarkModel(
-            name="efficientnet_lite0",
-            assemble=efficientnet_lite0,
-            calibration=lambda: imagenet_like(32),
-            tests=lambda: imagenet()[0],
-        ),
+def rows() -> Iterator[BenchmarkModel]:
+    """Give every model; a new benchmark is a new row."""
+    yield BenchmarkModel(
+        name="fmnist_resnet",
+        stored=FASHION_MNIST / "model.onnx",
+        calibration=lambda: samples(fashion_mnist("calibration")[0]),
+        tests=lambda: samples(fashion_mnist("test")[0]),
     )
-}
-"""By name; a new benchmark is a new row."""
+    yield BenchmarkModel(
+        name="resnet8",
+        assemble=resnet8,
+        calibration=lambda: samples(cifar_like(128)),
+        tests=lambda: samples(cifar10()[0]),
+    )
+    yield BenchmarkModel(
+        name="resnet8_qdq",
+        assemble=resnet8_qdq,
+        calibration=None,
+        tests=lambda: samples(cifar10()[0]),
+    )
+    for name, assemble in (
+        ("efficientnet_lite0", efficientnet_lite0),
+        ("resnet50", resnet50),
+        ("mobilenet_v2", mobilenet_v2),
+    ):
+        yield BenchmarkModel(
+            name=name,
+            assemble=assemble,
+            calibration=lambda: samples(imagenet_like(32)),
+            tests=lambda: samples(imagenet()[0]),
+        )
+    yield BenchmarkModel(
+        name="open_nsfw",
+        assemble=open_nsfw,
+        calibration=lambda: nsfw_samples(pieces(32)),
+        tests=lambda: nsfw_samples(imagenet_photos()),
+    )
+    yield BenchmarkModel(
+        name="vit_s",
+        assemble=vit_s,
+        shapes=VIT_SHAPES,
+        calibration=lambda: vit_samples(pieces(32)),
+        tests=lambda: vit_samples(imagenet_photos()),
+    )
+    yield BenchmarkModel(
+        name="ddddocr_det",
+        assemble=captcha_detector,
+        calibration=lambda: captcha_samples(16, seed=CALIBRATION_SEED),
+        tests=lambda: captcha_samples(20),
+    )
+    yield from pp_ocr_rows()
+    yield from minilm_rows()
+    yield BenchmarkModel(
+        name="byte_classifier",
+        assemble=byte_classifier,
+        calibration=lambda: calibration_files(64),
+        tests=lambda: test_files(50),
+    )
+    yield BenchmarkModel(
+        name="silero_vad",
+        assemble=silero_vad,
+        shapes=SPEECH_SHAPES,
+        calibration=lambda: speech_samples(CALIBRATION_SPEECH),
+        tests=lambda: speech_samples(TEST_SPEECH),
+    )
+    for network in LIGHT_NETWORKS:
+        yield BenchmarkModel(
+            name=f"light_{network}",
+            assemble=partial(light, network),
+            calibration=partial(light_samples, network, 4),
+            tests=partial(light_samples, network, 2),
+            compile_only=True,
+        )
+
+
+def pp_ocr_rows() -> Iterator[BenchmarkModel]:
+    """Give the three models of PP-OCR, at the sizes that its package runs them at."""
+    for name, file, shape, inputs, count in (
+        ("pp_ocr_det", pp_ocr.DETECT, pp_ocr.DETECT_SHAPE, pp_ocr.page_samples, 16),
+        ("pp_ocr_rec", pp_ocr.READ, pp_ocr.READ_SHAPE, pp_ocr.read_samples, 64),
+        ("pp_ocr_cls", pp_ocr.TURN, pp_ocr.TURN_SHAPE, pp_ocr.turn_samples, 64),
+    ):
+        yield BenchmarkModel(
+            name=name,
+            assemble=partial(pp_ocr.published, file),
+            shapes={"x": shape},
+            calibration=partial(inputs, count, seed=pp_ocr.CALIBRATION_SEED),
+            tests=partial(inputs, 20),
+        )
+
+
+def minilm_rows() -> Iterator[BenchmarkModel]:
+    """Give the sentence encoder at two lengths."""
+    for length in (16, 128):
+        yield BenchmarkModel(
+            name=f"minilm_l6_{length}",
+            assemble=minilm,
+            shapes=dict.fromkeys(INPUTS, (1, length)),
+            calibration=partial(text_samples, calibration_texts, length),
+            tests=partial(text_samples, test_texts, length),
+        )
+
+
+MODELS: Mapping[str, BenchmarkModel] = {model.name: model for model in rows()}
+"""By name."""
 
 
 def named(name: str) -> BenchmarkModel:
@@ -131,12 +157,12 @@ def named(name: str) -> BenchmarkModel:
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """Let a script take models by name; all where none is given."""
+    """Let a script take models by name; where none is given, all but the compile-only ones."""
     parser.add_argument(
         "models",
         nargs="*",
         metavar="MODEL",
         type=named,
-        default=list(MODELS.values()),
+        default=[model for model in MODELS.values() if not model.compile_only],
         help=", ".join(MODELS),
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from models import BenchmarkModel, Sample
+from benchmark_model import BenchmarkModel, Sample
 from packages import CACHE
 from qcompile.files import write_atomic
 
