@@ -18,6 +18,7 @@ COMPOSERS = {
     "qcompile/cli/compile.py",
     "qcompile/cli/device.py",
     "qcompile/cli/export.py",
+    "qcompile/cli/passes.py",
     "qcompile/cli/run.py",
     "qcompile/cli/show.py",
     "qcompile/compiler.py",
