@@ -87,7 +87,7 @@ def samples(inputs: npt.NDArray[np.generic], name: str = "input") -> list[Sample
 
 
 def fix_shapes(graph: onnx.GraphProto, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Give inputs of a graph their shapes, and forget those that were written down with them."""
+    """Give inputs of a graph their shapes, and forget those that follow from them."""
     for value in graph.input:
         if value.name in shapes:
             tensor = value.type.tensor_type
@@ -96,4 +96,6 @@ def fix_shapes(graph: onnx.GraphProto, shapes: Mapping[str, Sequence[int]]) -> N
                 tensor.shape.dim.add(dim_value=size)
     del graph.value_info[:]
     for value in graph.output:
-        value.type.tensor_type.ClearField("shape")
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_value < 1:
+                dim.Clear()

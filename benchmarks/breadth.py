@@ -30,6 +30,16 @@ from tables import Row, markdown
 
 TARGET = "x86-vnni"
 INPUTS = 4
+COLUMNS = (
+    "nodes",
+    "after",
+    "float nodes",
+    "integer MACs",
+    "seconds",
+    "SQNR dB",
+    "float",
+    "error",
+)
 
 
 def main() -> int:
@@ -53,21 +63,8 @@ def main() -> int:
 
 
 def row(model: BenchmarkModel, target: str, count: int) -> Row:
-    """Return what came of one model."""
-    figures: dict[str, object] = {"model": model.name}
-    empty = dict.fromkeys(
-        (
-            "nodes",
-            "after",
-            "float nodes",
-            "integer MACs",
-            "seconds",
-            "SQNR dB",
-            "float",
-            "error",
-        ),
-        "",
-    )
+    """Return what came of one model; what crashes is a row too, and the others still run."""
+    figures: dict[str, object] = {"model": model.name, **dict.fromkeys(COLUMNS, "")}
     try:
         figures["nodes"] = len(onnx.load(model.path()).graph.node)
         start = time.perf_counter()
@@ -76,13 +73,14 @@ def row(model: BenchmarkModel, target: str, count: int) -> Row:
         )
         figures["seconds"] = round(time.perf_counter() - start, 1)
         figures |= compiled_figures(compiled)
-        (first, *_) = outputs(
-            compiled.run, FloatReference(model.path()), model.test_samples(count)
-        )
-        figures["SQNR dB"] = round(float(str(first["SQNR dB"])), 1)
+        reference = FloatReference(model.path())
+        first, *_ = outputs(compiled.run, reference, model.test_samples(count))
+        figures["SQNR dB"] = first["SQNR dB"]
     except CompileError as error:
-        figures["error"] = str(error)
-    return {**empty, **figures}
+        figures["error"] = str(error).splitlines()[0]
+    except Exception as error:
+        figures["error"] = f"{type(error).__name__}: {str(error).splitlines()[:1]}"
+    return figures
 
 
 def compiled_figures(compiled: CompiledModel) -> dict[str, object]:
