@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompile.graphs.linear import Floats, bias_of, rank_of, scale_channels
 from qcompile.graphs.rewriting import Names, new_type, take_over
 from qcompile.regions import constant, sole_user
 
 FOLDABLE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +42,7 @@ class FoldBatchNorm(ir.passes.InPlacePass):
             if producer is not None:
                 fold(producer, affine, names)
                 replacement = producer
-            elif rank(node.inputs[0]) == 4:
+            elif rank_of(node.inputs[0]) == 4:
                 replacement = depthwise(node, affine, names)
             else:
                 continue
@@ -94,7 +92,10 @@ def foldable_producer(node: ir.Node) -> ir.Node | None:
     bias = bias_of(producer)
     if constant(producer.inputs[1]) is None or (bias is not None and constant(bias) is None):
         return None
-    if producer.op_type == "MatMul" and [rank(value) for value in producer.inputs] != [2, 2]:
+    if producer.op_type == "MatMul" and [rank_of(value) for value in producer.inputs] != [
+        2,
+        2,
+    ]:
         return None
     scaled = producer.attributes.get_float("beta", 1.0) != 1.0
     return None if scaled and bias is not None else producer
@@ -118,23 +119,6 @@ def fold(producer: ir.Node, affine: Affine, names: Names) -> None:
     )
     stem = f"{weight.name}_bias" if bias is None else f"{bias.name}_bn"
     producer.replace_input_with(2, names.initializer(graph, stem, moved.astype(array.dtype)))
-
-
-def scale_channels(producer: ir.Node, weight: Floats, factor: Floats) -> Floats:
-    """Multiply what leads to output channel o by factor[o].
-
-    Output channels lie on axis 0 of Conv's weight, on axis 1 of ConvTranspose's within each
-    group of its axis 0, and on Gemm's axis 1, or 0 under transB.
-    """
-    if producer.op_type == "ConvTranspose":
-        group = producer.attributes.get_int("group", 1) or 1
-        grouped = weight.reshape(group, weight.shape[0] // group, *weight.shape[1:])
-        tail = (1,) * (weight.ndim - 2)
-        return (grouped * factor.reshape(group, 1, -1, *tail)).reshape(weight.shape)
-    matrix = producer.op_type in ("Gemm", "MatMul")
-    if matrix and not producer.attributes.get_int("transB", 0):
-        return weight * factor
-    return weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
 
 
 def depthwise(node: ir.Node, affine: Affine, names: Names) -> ir.Node:
@@ -166,13 +150,3 @@ def depthwise(node: ir.Node, affine: Affine, names: Names) -> ir.Node:
     conv.outputs[0].type = new_type(node.outputs[0])
     graph.insert_before(node, conv)
     return conv
-
-
-def bias_of(node: ir.Node) -> ir.Value | None:
-    """Return the third input, if it is there."""
-    return node.inputs[2] if len(node.inputs) > 2 else None
-
-
-def rank(value: ir.Value | None) -> int | None:
-    """Return how many dimensions a value has, where that is known."""
-    return None if value is None or value.shape is None else len(value.shape)

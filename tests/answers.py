@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx.shape_inference
 import onnx_ir as ir
 import onnxruntime
+
+from tests.graphs import graph
 
 Array = npt.NDArray[np.generic]
 
@@ -62,3 +65,9 @@ def assert_same_answers(
         bound = roundings * UNIT * max(1.0, float(np.abs(wanted).max(initial=0)))
         difference = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
         assert difference.max(initial=0) <= bound
+
+
+def inferred(text: str) -> ir.Model:
+    """Parse a graph in ONNX text syntax and write the shape of every value that has one."""
+    proto = onnx.shape_inference.infer_shapes(ir.to_proto(graph(text)), data_prop=True)
+    return ir.from_proto(proto)
