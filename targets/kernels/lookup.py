@@ -13,6 +13,7 @@ from qcompile.targets.isa import Expr
 from qcompile.targets.kernels.halo import fill_halo
 from qcompile.targets.kernels.strided import Spot, for_each
 from qcompile.targets.kernels.view import View
+from qcompile.targets.layout import Layout
 
 ENTRIES = 256
 
@@ -21,9 +22,13 @@ ENTRIES = 256
 class Lookup:
     """`func(x, table[256], y)`: y = table[x - lowest value of x's type].
 
+    With an axis it is `func(x, table[size of the axis * 256], y)`: each index along the axis
+    has 256 answers of its own.
+
     Attributes:
         x: The 8-bit tensor.
         y: The answer, of the same shape.
+        axis: Along which the tables differ, not negative; None for one table.
         x_dtype: "uint8" or "int8".
         y_dtype: "uint8" or "int8", also of the table.
         zero_point: Of y.
@@ -36,27 +41,38 @@ class Lookup:
     x_dtype: str
     y_dtype: str
     zero_point: int
+    axis: int | None = None
     lanes: int = 16
     parallel: bool = False
 
     def func(self) -> Any:
         """Return the PrimFunc."""
+        tables = self._tables()
         with IRBuilder() as builder, tir.prim_func(s_tir=True):
             tir.func_name("lookup")
             tir.func_attr({"tirx.noalias": True})
             x = tir.arg("x", tir.Buffer((self.x.layout.size,), self.x_dtype))
-            table = tir.arg("table", tir.Buffer((ENTRIES,), self.y_dtype))
+            table = tir.arg("table", tir.Buffer((tables.layout.size,), self.y_dtype))
             y = tir.arg("y", tir.Buffer((self.y.layout.size,), self.y_dtype))
 
-            def step(x_spot: Spot, y_spot: Spot) -> None:
+            def step(x_spot: Spot, table_spot: Spot, y_spot: Spot) -> None:
                 for lane in range(y_spot.lanes):
                     number = x[x_spot.start + lane * x_spot.stride]
-                    entry = table[entry_of(number, self.x_dtype)]
+                    first = table_spot.start + lane * table_spot.stride
+                    entry = table[first + entry_of(number, self.x_dtype)]
                     tir.buffer_store(y, entry, [y_spot.start + lane * y_spot.stride])
 
-            for_each((self.x, self.y), step, lanes=self.lanes, parallel=self.parallel)
+            views = (self.x, tables, self.y)
+            for_each(views, step, lanes=self.lanes, parallel=self.parallel)
             fill_halo(y, self.y.layout, self.y_dtype, self.zero_point)
         return builder.get()
+
+    def _tables(self) -> View:
+        """Return where the table of every element of x begins."""
+        count = 1 if self.axis is None else self.x.shape[self.axis]
+        rank = len(self.x.shape)
+        strides = tuple(ENTRIES if axis == self.axis else 0 for axis in range(rank))
+        return View(Layout.rows((count, ENTRIES)), self.x.shape, strides)
 
 
 def entry_of(number: Expr, dtype: str) -> Expr:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from qcompile.targets.layout import Layout
 
@@ -105,6 +105,10 @@ class View:
                 for (own, stride), size in zip(axes, shape, strict=True)
             ]
         )
+
+    def without(self, axes: Collection[int]) -> View:
+        """Return the elements at index 0 of some axes, without these axes."""
+        return self._with([each for axis, each in enumerate(self.axes) if axis not in axes])
 
     def merged(self) -> View:
         """Return the same elements in the same order with as few axes as strides allow."""

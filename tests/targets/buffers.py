@@ -12,6 +12,7 @@ import numpy.typing as npt
 import tvm
 
 from qcompile.targets.arm import NEON
+from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Layout
 from tests.targets import emulator
@@ -63,6 +64,15 @@ def image(buffer: Array, view: View, zero_point: int) -> Array:
     outside[:, top : top + layout.h, left : left + layout.w] = False
     assert (lines[outside] == zero_point).all()
     return places(buffer, view).copy()
+
+
+def last_step(t: Array, epilogue: Epilogue) -> Array:
+    """Return what is stored of real numbers in float32."""
+    if epilogue.dtype == "float32":
+        clipped: Array = np.clip(t, np.float32(epilogue.lo), np.float32(epilogue.hi))
+        return clipped
+    y = np.rint(t).astype(np.float64) + epilogue.zero_point
+    return np.asarray(np.clip(y, epilogue.lo, epilogue.hi), epilogue.dtype)
 
 
 @cache

@@ -26,7 +26,7 @@ MAIN = Path(__file__).with_name("kernel_main.c")
 COMPILER = "aarch64-linux-gnu-gcc"
 EMULATOR = "qemu-aarch64"
 PACKAGES = {COMPILER: "gcc-aarch64-linux-gnu", EMULATOR: "qemu-user"}
-KINDS = {"i": 0, "u": 1, "f": 2}
+KINDS = {"i": 0, "u": 1, "f": 2, "b": 6}
 SECONDS = 120
 
 CPUS = {NEON: "cortex-a72", DOTPROD: "neoverse-n1", I8MM: "max"}

@@ -1,6 +1,6 @@
 /* Runs one kernel: reads its arrays from stdin, writes the last of them to stdout.
 
-   An array is its kind (0 int, 1 uint, 2 float), bits and element count as three int64, then its
+   An array is its kind (0 int, 1 uint, 2 float, 6 bool), bits and element count as three int64, then its
    bytes. It lies before a page that may not be touched. TVM's runtime is these few functions;
    threads take turns. */
 #include <stdint.h>

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Halo, Layout
 
@@ -45,3 +47,25 @@ def views(draw: st.DrawFn, shape: tuple[int, ...], *, halo: bool = True) -> View
 def zero_points(dtype: str) -> st.SearchStrategy[int]:
     """Draw a zero point of a type."""
     return st.integers(0, 255) if dtype == "uint8" else st.integers(-128, 127)
+
+
+@st.composite
+def broadcast_shapes(draw: st.DrawFn, count: int) -> tuple[tuple[int, ...], ...]:
+    """Draw shapes that broadcast together, and last what they broadcast to."""
+    shape = draw(shapes())
+    if draw(st.booleans()):
+        return (shape,) * (count + 1)
+    smaller = st.tuples(*(st.sampled_from((1, size)) for size in shape))
+    cuts = st.integers(0, len(shape))
+    drawn = [draw(smaller)[draw(cuts) if index else 0 :] for index in range(count)]
+    return (*drawn, np.broadcast_shapes(*drawn))
+
+
+@st.composite
+def epilogues(draw: st.DrawFn) -> Epilogue:
+    """Draw a last step: to 8 bits or to float, clamped or not."""
+    dtype = draw(st.sampled_from(["uint8", "int8", "float32"]))
+    zero_point = 0 if dtype == "float32" else draw(zero_points(dtype))
+    return Epilogue(
+        dtype=dtype, zero_point=zero_point, hi=draw(st.sampled_from([90.0, np.inf]))
+    )

@@ -13,8 +13,17 @@ from qcompile.targets.kernels.add import Add
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Halo, Layout
-from tests.targets.buffers import LANES, Array, image, run, stored
-from tests.targets.strategies import QUICK, SEEDS, T8, THOROUGH, shapes, views, zero_points
+from tests.targets.buffers import LANES, Array, image, last_step, run, stored
+from tests.targets.strategies import (
+    QUICK,
+    SEEDS,
+    T8,
+    THOROUGH,
+    broadcast_shapes,
+    epilogues,
+    views,
+    zero_points,
+)
 
 
 def fused(a: Array, b: Array, c: Array) -> Array:
@@ -41,12 +50,7 @@ def expected(
 ) -> Array:
     left = (a.astype(np.int32) - template.a_zero_point).astype(np.float32)
     right = (b.astype(np.int32) - template.b_zero_point).astype(np.float32) * factors[1]
-    t = fused(left, np.asarray(factors[0]), right)
-    epilogue = template.epilogue
-    if epilogue.dtype == "float32":
-        return np.clip(t, np.float32(epilogue.lo), np.float32(epilogue.hi))
-    y = np.rint(t).astype(np.float64) + epilogue.zero_point
-    return np.clip(y, epilogue.lo, epilogue.hi).astype(epilogue.dtype)
+    return last_step(fused(left, np.asarray(factors[0]), right), template.epilogue)
 
 
 def check(template: Add, seed: int) -> None:
@@ -55,7 +59,8 @@ def check(template: Add, seed: int) -> None:
         rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max + 1, view.shape).astype(dtype)
         for dtype, view in ((template.a_dtype, template.a), (template.b_dtype, template.b))
     )
-    factors = (np.float32(rng.uniform(0.01, 2)), np.float32(rng.uniform(0.01, 2)))
+    sign = rng.choice([-1, 1])  # a difference is a sum with a negative factor
+    factors = (np.float32(rng.uniform(0.01, 2)), np.float32(sign * rng.uniform(0.01, 2)))
     arguments = [
         stored(a, template.a.layout, seed),
         stored(b, template.b.layout, seed),
@@ -69,27 +74,17 @@ def check(template: Add, seed: int) -> None:
 
 @st.composite
 def templates(draw: st.DrawFn) -> Add:
-    shape = draw(shapes())
-    smaller = st.tuples(*(st.sampled_from((1, size)) for size in shape))
-    cut = draw(st.integers(0, len(shape)))
-    a, b = draw(smaller)[cut:], draw(smaller)
-    if draw(st.booleans()):
-        a = b = shape
-    y_dtype = draw(st.sampled_from(["uint8", "int8", "float32"]))
-    y_shape = np.broadcast_shapes(a, b)
+    (b, a, y), epilogue = draw(broadcast_shapes(2)), draw(epilogues())
     a_dtype, b_dtype = draw(T8), draw(T8)
-    zero_point = 0 if y_dtype == "float32" else draw(zero_points(y_dtype))
     return Add(
         a=draw(views(a)),
         b=draw(views(b)),
-        y=draw(views(y_shape, halo=y_dtype != "float32")),
+        y=draw(views(y, halo=epilogue.dtype != "float32")),
         a_dtype=a_dtype,
         b_dtype=b_dtype,
         a_zero_point=draw(zero_points(a_dtype)),
         b_zero_point=draw(zero_points(b_dtype)),
-        epilogue=Epilogue(
-            dtype=y_dtype, zero_point=zero_point, hi=draw(st.sampled_from([90.0, np.inf]))
-        ),
+        epilogue=epilogue,
         lanes=draw(st.sampled_from(LANES)),
     )
 

@@ -17,12 +17,14 @@ from tests.targets.strategies import QUICK, SEEDS, T8, THOROUGH, shapes, views, 
 @st.composite
 def templates(draw: st.DrawFn) -> Lookup:
     shape, y_dtype = draw(shapes()), draw(T8)
+    axes = st.one_of(st.none(), st.integers(0, len(shape) - 1)) if shape else st.none()
     return Lookup(
         x=draw(views(shape)),
         y=draw(views(shape)),
         x_dtype=draw(T8),
         y_dtype=y_dtype,
         zero_point=draw(zero_points(y_dtype)),
+        axis=draw(axes),
         lanes=draw(st.sampled_from(LANES)),
         parallel=draw(st.booleans()),
     )
@@ -32,11 +34,16 @@ def check(template: Lookup, seed: int) -> None:
     rng = np.random.default_rng(seed)
     lowest = int(np.iinfo(template.x_dtype).min)
     x = rng.integers(lowest, lowest + 256, template.x.shape).astype(template.x_dtype)
-    table = rng.permutation(256).astype(np.uint8).view(template.y_dtype)
+    count = 1 if template.axis is None else x.shape[template.axis]
+    table = np.stack([rng.permutation(256) for _ in range(count)])
+    table = table.astype(np.uint8).view(template.y_dtype)
+    which = (
+        np.zeros(x.shape, int) if template.axis is None else np.indices(x.shape)[template.axis]
+    )
     arguments = [stored(x, template.x.layout, seed), table]
     buffer = run(template, arguments, template.y.layout, template.y_dtype)
     got = image(buffer, template.y, template.zero_point)
-    np.testing.assert_array_equal(got, table[x.astype(int) - lowest])
+    np.testing.assert_array_equal(got, table[which, x.astype(int) - lowest])
 
 
 @QUICK
