@@ -32,6 +32,7 @@ from qcompile.passes.fold_weight_qdq import FoldWeightQdq
 from qcompile.passes.fuse_matmul_bias import FuseMatMulBias
 from qcompile.passes.insert_observers import InsertObservers
 from qcompile.passes.insert_qdq import InsertQdq
+from qcompile.passes.lower_recurrent import LowerRecurrent
 from qcompile.passes.merge_activations import MergeActivations
 from qcompile.passes.merge_transposes import MergeTransposes
 from qcompile.passes.propagate_qdq import PropagateQdq
@@ -56,6 +57,7 @@ SEED = 0
 def float_passes() -> tuple[PassBase, ...]:
     """Return the passes that a float or a QDQ model goes through first, in order."""
     return (
+        LowerRecurrent(),
         ResolveAutoPad(),
         RemoveIdentities(),
         MergeTransposes(),
