@@ -13,7 +13,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import PassBase, PassResult, common
 
-from qcompile.artifact import graph_bytes
+from qcompile import oracle
+from qcompile.artifact import Golden, graph_bytes
 from qcompile.artifact.manifest import make_manifest
 from qcompile.calibration.calibrate import calibrate
 from qcompile.calibration.outliers import warnings_of
@@ -180,8 +181,7 @@ def compile_model(
     with stages.stage("build"):
         built = target.lowering.build(integer_graph)
     with stages.stage("golden run"):
-        inputs = _golden_inputs(integer_graph, quantized.data)
-        golden = golden_run(target, integer_graph, built.library, inputs)
+        golden = _golden(target, integer_graph, built.library, quantized.data)
     qdq_graph = portable(quantized.graph)
     manifest = make_manifest(
         target=target,
@@ -251,15 +251,26 @@ def _target(target: str | Target) -> Target:
     return find_target(target) if isinstance(target, str) else target
 
 
-def _golden_inputs(model: ir.Model, data: Dataset | None) -> dict[str, Array]:
+def _golden(target: Target, model: ir.Model, library: bytes, data: Dataset | None) -> Golden:
+    """Run on the first samples, or on random numbers; on ones where a model takes no others.
+
+    Random integers may divide by zero, or be no index of any table.
+    """
     if data is not None and data.first_batch is not None:
-        return data.first_batch
+        return golden_run(target, model, library, data.first_batch)
     random = np.random.default_rng(SEED)
-    inputs: dict[str, Array] = {}
-    for spec in input_specs(model):
-        sample = random.standard_normal(spec.shape)
-        inputs[spec.name] = np.asarray(sample, dtype=spec.dtype)
-    return inputs
+    specs = input_specs(model)
+    inputs: dict[str, Array] = {
+        spec.name: np.asarray(random.standard_normal(spec.shape), dtype=spec.dtype)
+        for spec in specs
+    }
+    if all(np.dtype(spec.dtype).kind == "f" for spec in specs):
+        return golden_run(target, model, library, inputs)
+    try:
+        oracle.run(model, inputs)
+    except CompileError:
+        inputs = {spec.name: np.ones(spec.shape, spec.dtype) for spec in specs}
+    return golden_run(target, model, library, inputs)
 
 
 def _fingerprint(source: Source) -> str:

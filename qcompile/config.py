@@ -16,7 +16,7 @@ import onnx_ir as ir
 from qcompile.calibration.calibrators import CALIBRATORS
 from qcompile.errors import ConfigError
 
-RECIPES = ("auto", "static-int8")
+RECIPES = ("auto", "static-int8", "float")
 FEW = 8
 """How many names a hint lists."""
 
@@ -64,7 +64,7 @@ class CompileConfig:
     """The user's choices; the defaults suit most models.
 
     Attributes:
-        recipe: "auto", or "static-int8" for all that the target can.
+        recipe: "auto", "static-int8" for all that the target can, or "float" for nothing.
         calibrator: Where no override names another one.
         float_ops: Operators to keep in float.
         ops: Overrides by operator.
@@ -145,6 +145,8 @@ class CompileConfig:
 
     def reason(self, node: ir.Node) -> str | None:
         """Return why the config keeps a node in float, or None where it does not."""
+        if self.recipe == "float":
+            return "the recipe is float"
         choice = self.override(node).float
         if choice is False or (choice is None and node.op_type not in self.float_ops):
             return None

@@ -83,6 +83,13 @@ def legalized(module: Any, tvm_target: Mapping[str, Any]) -> Any:
     return module
 
 
+def output_types(module: Any) -> list[tuple[tuple[int, ...], str]]:
+    """Return the shape and element type of each output of an imported module."""
+    result = module["main"].body.body.ty
+    fields = result.fields if isinstance(result, relax.TupleType) else [result]
+    return [(tuple(int(size) for size in each.shape), str(each.dtype)) for each in fields]
+
+
 class Replay:
     """Emits the body of an imported module's `main` into another function being built."""
 

@@ -12,7 +12,9 @@ import onnx_ir as ir
 from qcompile.errors import UnsupportedOpError
 from qcompile.importer.opset import OPSET, one_line
 from qcompile.regions import constant
-from qcompile.targets.float_kernels import import_float
+from qcompile.targets.float_kernels import import_float, output_types
+from qcompile.targets.island_limits import check_outputs, refuse_wrong_kernels
+from qcompile.targets.island_rewrites import rewritten
 
 RATIO_BOUND = 1e-6
 """A scale is a float32: ten of its last bits, relative."""
@@ -56,12 +58,15 @@ class Island:
         """Return an IRModule whose `main` computes the outputs from the inputs.
 
         Raises:
-            UnsupportedOpError: TVM's importer does not know an operator.
+            UnsupportedOpError: TVM's importer does not know an operator, or gets it wrong.
         """
         for node in self.nodes:
             refuse_rounded_resize(node)
+            refuse_wrong_kernels(node)
         try:
-            return import_float(self.to_onnx(), tvm_target)
+            module = import_float(rewritten(self.to_onnx()), tvm_target)
+            check_outputs(self.outputs, output_types(module))
+            return module
         except Exception as error:
             names = sorted({node.op_type for node in self.nodes})
             raise UnsupportedOpError(

@@ -6,6 +6,7 @@ import onnx
 from onnx import inliner, version_converter
 
 from qcompile.errors import CompileError
+from qcompile.importer.newer_opset import expand_newer, relabelled
 
 OPSET = 21
 """The default-domain opset of every graph inside the compiler."""
@@ -51,7 +52,7 @@ def convert_opset(model: onnx.ModelProto) -> onnx.ModelProto:
         )
     if opset != OPSET:
         try:
-            model = version_converter.convert_version(model, OPSET)
+            model = _converted(model, opset)
         except Exception as error:
             raise CompileError(
                 f"opset {opset} cannot be converted to {OPSET}: {one_line(error)}",
@@ -59,6 +60,18 @@ def convert_opset(model: onnx.ModelProto) -> onnx.ModelProto:
             ) from error
     model.ir_version = IR_VERSION
     return model
+
+
+def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    if opset > OPSET:
+        model = expand_newer(model, OPSET)
+    try:
+        return version_converter.convert_version(model, OPSET)
+    except Exception:
+        same = relabelled(model, OPSET) if opset > OPSET else None
+        if same is None:
+            raise
+        return same
 
 
 def default_opset(model: onnx.ModelProto) -> int | None:

@@ -6,8 +6,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from qcompile import oracle
 from qcompile.compiler import compile_model
 from qcompile.errors import CompileError, UnsupportedOpError
+from qcompile.targets import islands
 from qcompile.targets.islands import cluster
 from qcompile.targets.rules import has_rule
 from tests.graphs import graph
@@ -23,7 +25,7 @@ REFUSED = {
         "If decides while the model runs",
     ),
     "an operator that the importer lacks": (
-        "g (float[4] x) => (float[4] y) { y = Celu(x) }",
+        "g (float[4] x) => (float[4] y) { y = LpNormalization(x) }",
         "neither an integer kernel nor a float one",
     ),
     "a Resize by a scale that the sizes do not tell": (
@@ -35,6 +37,30 @@ REFUSED = {
         """g (float[1,8] x) => (float[1,2] y, int64[1,2] i) <int64[1] k = {2}>
         { y, i = TopK(x, k) }""",
         "TVM has no kernel for relax.topk",
+    ),
+    "one sign of infinity": (
+        """g (float[4] x) => (bool[4] y) { y = IsInf <detect_negative = 0> (x) }""",
+        "IsInf: it asks for one sign of infinity only, which no float kernel computes",
+    ),
+    "training": (
+        """g (float[4] x) => (float[4] y) <float r = {0.5}, bool t = {1}>
+        { y = Dropout(x, r, t) }""",
+        "Dropout: it is in training mode",
+    ),
+    "antialiasing": (
+        """g (float[1,1,4,4] x) => (float[1,1,2,2] y) <float[4] s = {1, 1, 0.5, 0.5}>
+        { y = Resize <mode = "linear", antialias = 1> (x, , s) }""",
+        "Resize: it asks for antialiasing",
+    ),
+    "a type that is no number of ours": (
+        """g (float[4] x) => (float[4] y)
+        { a = Cast <to = 17> (x)  y = Cast <to = 1> (a) }""",
+        "'a' is float8e4m3fn",
+    ),
+    "an empty tensor": (
+        """g (float[4] x) => (float[4] y) <int64[2] s = {0, 4}>
+        { a, b = Split(x, s)  c = Neg(a)  y = Concat <axis = 0> (b, c) }""",
+        "holds no numbers",
     ),
 }
 
@@ -108,3 +134,47 @@ def test_an_index_beyond_its_table_reads_its_end() -> None:
     answers = {(0, 3, -1): [1, 4, 4], (9, 2**40, 0): [4, 4, 1], (-9, -4, 1): [1, 1, 2]}
     for indices, expected in answers.items():
         assert compiled.run({"i": np.array(indices, np.int64)})["y"].tolist() == expected
+
+
+COMPUTED = {
+    "a function of others": "g (float[4] x) => (float[4] y) { y = Celu(x) }",
+    "the mean beside a LayerNormalization": """g (float[2,4] x) => (float[2,4] y, float[2,1] m)
+        <float[4] s = {1, 2, 3, 4}> { y, m = LayerNormalization(x, s) }""",
+    "the maximum of what is masked out": """g (float[2,4] x) => (float[2,1] y)
+        <int64[1] axes = {1}, float low = {-inf}, float[2,1] zero = {0, 1}>
+        { c = Less(zero, x)  m = Where(c, x, low)  a = Softplus(m)  b = Log(a)
+          y = ReduceMax(b, axes) }""",
+}
+
+
+@pytest.mark.parametrize("text", COMPUTED.values(), ids=COMPUTED)
+def test_computes_as_onnxruntime(text: str) -> None:
+    model = graph(text)
+    (inputs,) = samples(model, 1)
+    compiled = compile_model(model, "x86-vnni", calibration=[inputs])
+    expected = oracle.run(compiled.integer_graph, inputs)
+    for name, array in compiled.run(inputs).items():
+        # Both compute in float32, a handful of steps in another order.
+        assert np.allclose(array, expected[name], rtol=1e-5, atol=1e-6), name
+
+
+def test_softplus_keeps_what_is_small_beside_one() -> None:
+    model = graph("g (float[5] x) => (float[5] y) { y = Softplus(x) }")
+    x = np.array([-90, -20, -10, 0, 50], np.float32)
+    compiled = compile_model(model, "x86-vnni", calibration=[{"x": x}])
+    exact = np.logaddexp(0, x.astype(np.float64))
+    # A few roundings of float32, relative to the answer itself.
+    assert np.allclose(compiled.run({"x": x})["y"], exact, rtol=1e-6, atol=0)
+
+
+def test_a_wrong_float_kernel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = graph("g (float[16] x) => (float[16] y) { y = Sin(x) }")
+    monkeypatch.setattr(
+        islands,
+        "rewritten",
+        lambda proto: proto.__class__.FromString(
+            proto.SerializeToString().replace(b"Sin", b"Cos")
+        ),
+    )
+    with pytest.raises(CompileError, match="a float kernel answers wrong, one of Sin"):
+        compile_model(model, "native", calibration=samples(model, 1))
