@@ -17,11 +17,13 @@ ALLOWED = {
 COMPOSERS = {
     "qcompile/cli/compile.py",
     "qcompile/cli/device.py",
+    "qcompile/cli/doctor.py",
     "qcompile/cli/export.py",
     "qcompile/cli/passes.py",
     "qcompile/cli/run.py",
     "qcompile/cli/show.py",
     "qcompile/compiler.py",
+    "qcompile/doctor/repair.py",
     "qcompile/artifact/loader.py",
 }
 """The only files of qcompile/ that may import passes and targets."""

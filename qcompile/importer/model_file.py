@@ -30,13 +30,18 @@ def read_model(source: Source) -> onnx.ModelProto:
         model = onnx.ModelProto()
         model.CopyFrom(source)
     else:
-        model = _read_file(Path(source))
-    _check(model)
+        model = read_file(Path(source))
+    check_model(model)
     _refuse_half(model)
     return model
 
 
-def _read_file(path: Path) -> onnx.ModelProto:
+def read_file(path: Path) -> onnx.ModelProto:
+    """Return the model of a file, weights loaded, not checked.
+
+    Raises:
+        CompileError: It cannot be read or is not ONNX.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -59,8 +64,12 @@ def _read_file(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _check(model: onnx.ModelProto) -> None:
-    """Refuse what is not a valid ONNX model."""
+def check_model(model: onnx.ModelProto) -> None:
+    """Refuse what is not a valid ONNX model.
+
+    Raises:
+        CompileError: Says what is wrong with it.
+    """
     if not model.HasField("graph") or not model.ir_version:
         raise CompileError("not an ONNX model, or cut off", hint=EXPORT_AGAIN)
     if any(external.uses_external_data(tensor) for tensor in model.graph.initializer):

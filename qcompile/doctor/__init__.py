@@ -1,0 +1,1 @@
+"""What is wrong with a quantized model, and the repairs that are safe."""
