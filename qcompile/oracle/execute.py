@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from qcompile.errors import CompileError
 from qcompile.ops import DOMAIN
+from qcompile.oracle.dynamic import dynamic_quantize_linear
 from qcompile.oracle.float_nodes import REPLACE, run_float
 from qcompile.oracle.movers import MOVERS
 from qcompile.oracle.operators import OPERATORS, REQUIRED
@@ -65,6 +66,8 @@ def run_node(
     """
     if node.domain == DOMAIN:
         return [OPERATORS[node.op_type](node, inputs)]
+    if node.op_type == "DynamicQuantizeLinear":
+        return dynamic_quantize_linear(node, inputs)
     mover = MOVERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     array = mover(node, inputs) if mover is not None else None
     return [array] if array is not None else run_float(node, inputs, outer or {})

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qcompile.oracle import arithmetic
+from qcompile.oracle import arithmetic, batch_matmul, dynamic, elementwise, reductions
 from qcompile.oracle.steps import Operator
 
-OPERATORS: Mapping[str, Operator] = {**arithmetic.ARITHMETIC}
+OPERATORS: Mapping[str, Operator] = {
+    **arithmetic.ARITHMETIC,
+    **batch_matmul.ARITHMETIC,
+    **dynamic.ARITHMETIC,
+    **elementwise.ARITHMETIC,
+    **reductions.ARITHMETIC,
+}
 """Operator -> its function of (node, input arrays)."""
 
-REQUIRED: Mapping[str, tuple[str, ...]] = {**arithmetic.REQUIRED}
+REQUIRED: Mapping[str, tuple[str, ...]] = {
+    **arithmetic.REQUIRED,
+    **batch_matmul.REQUIRED,
+    **dynamic.REQUIRED,
+    **elementwise.REQUIRED,
+    **reductions.REQUIRED,
+}
 """The attributes that have no default; the others default as in ONNX's Conv and Softmax."""

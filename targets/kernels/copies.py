@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from tvm.script.ir_builder import tirx as tir
 
-from qcompile.targets.isa import Expr
 from qcompile.targets.kernels.strided import Spot, for_each
 from qcompile.targets.kernels.view import View, align
 
@@ -31,19 +30,8 @@ def copy(
 def _copy_each(source: Any, x: View, target: Any, y: View) -> None:
     """Emit a reshape element by element, through the row-major index of each."""
     with tir.serial(math.prod(x.shape)) as index:
-        number = source[_address(x, index)]
-        tir.buffer_store(target, number, [_address(y, index)])
-
-
-def _address(view: View, index: Expr) -> Expr:
-    """Return where the element of a row-major index lies."""
-    view = view.merged()
-    address: Expr = view.offset
-    inner = 1
-    for extent, stride in reversed(view.axes):
-        address = address + index // inner % extent * stride
-        inner *= extent
-    return address
+        number = source[x.at(index)]
+        tir.buffer_store(target, number, [y.at(index)])
 
 
 def elements(lanes: int, dtype: str) -> int:

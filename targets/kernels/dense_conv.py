@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as tir
 
-from qcompile.targets.isa import Isa
+from qcompile.targets.isa import Expr, Isa
 from qcompile.targets.kernels.dense_loops import DenseLoops
 from qcompile.targets.kernels.dense_store import Block
 from qcompile.targets.kernels.epilogue import Epilogue
@@ -36,7 +36,8 @@ class DenseConv:
     a line overlaps the one before it.
 
     Buffers, all flat: x, weights int8, base int32, bias int32, multiplier float32, with a
-    residual r and r_multiplier float32[1], y. `pack` makes the four constants.
+    residual r and r_multiplier float32[1], with an addend float32, y. `pack` makes the four
+    constants.
 
     Attributes:
         x: Input; its halo covers the pads.
@@ -51,6 +52,7 @@ class DenseConv:
         residual: Layout of a tensor that is added, if any.
         r_dtype: Its type.
         r_zero_point: Its zero point.
+        addend: Whether t is `fma(float32(acc), multiplier, addend)`, a number a channel.
         tile: Tile sizes; None takes those that the cost model prefers.
         parallel: Whether the threads of the pool share the work.
     """
@@ -67,6 +69,7 @@ class DenseConv:
     residual: Layout | None = None
     r_dtype: str = "uint8"
     r_zero_point: int = 0
+    addend: bool = False
     tile: Tile | None = None
     parallel: bool = False
 
@@ -78,6 +81,8 @@ class DenseConv:
                 f"input channels must be padded to a multiple of {self.isa.k_group}, "
                 f"got {self.x.c_pad}"
             )
+        if self.addend and self.residual is not None:
+            raise ValueError("a residual and an addend are one too many")
         require_window(self.x, self.y, self.kernel, self.strides, self.dilations, self.pads)
         if self.tile is None:
             object.__setattr__(self, "tile", tiles(self.work(), self.isa)[0])
@@ -168,19 +173,25 @@ class DenseConv:
 
     def func(self) -> Any:
         """Return the PrimFunc."""
-        x, y, r = self.views()
+        _, y, r = self.views()
         channels = self.vectors * self.isa.lanes
         with IRBuilder() as builder, tir.prim_func():
             tir.func_name("main")
             loops = DenseLoops(
                 conv=self,
-                x=tir.arg("x", tir.Buffer((x.size,), self.isa.activation)),
-                w=tir.arg("w", tir.Buffer((self.vectors * self.vector_weights,), "int8")),
+                x=tir.arg("x", tir.Buffer((self.x_size,), self.isa.activation)),
+                w=tir.arg("w", tir.Buffer((self.entries * self.entry_weights,), "int8")),
                 base=tir.arg("base", tir.Buffer((len(self.blocks()),), "int32")),
-                bias=tir.arg("bias", tir.Buffer((channels,), "int32")),
+                bias=tir.arg("bias", tir.Buffer((self.entries * channels,), "int32")),
                 multiplier=tir.arg("multiplier", tir.Buffer((channels,), "float32")),
                 r=tir.arg("r", tir.Buffer((r.size,), self.r_dtype)) if r else None,
                 scale=tir.arg("r_multiplier", tir.Buffer((1,), "float32")) if r else None,
+                addend=tir.arg("addend", tir.Buffer((channels,), "float32"))
+                if self.addend
+                else None,
+                rows=tir.arg("rows", tir.Buffer((self.row_sums,), "int32"))
+                if self.row_sums
+                else None,
                 y=tir.arg("y", tir.Buffer((y.size,), self.epilogue.dtype)),
             )
             tir.func_attr({"tirx.noalias": True})
@@ -191,6 +202,38 @@ class DenseConv:
     def vector_weights(self) -> int:
         """Weights of one vector of output channels."""
         return self.taps * self.k_steps(self.width) * self.isa.lanes * self.isa.k_group
+
+    @property
+    def x_size(self) -> int:
+        """Elements of the input's memory."""
+        return self.views()[0].size
+
+    @property
+    def entries(self) -> int:
+        """How many weights there are, each with its bias."""
+        return 1
+
+    @property
+    def entry_weights(self) -> int:
+        """Weights of all output channels."""
+        return self.vectors * self.vector_weights
+
+    @property
+    def row_sums(self) -> int:
+        """How many int32 numbers there are to add to all sums of a pixel, if any."""
+        return 0
+
+    def source(self, n: Expr, h: Expr, w: Expr, c: Expr) -> Expr:
+        """Return where an element of the input lies."""
+        return self.views()[0].at(n, h, w, c)
+
+    def entry(self, n: Expr) -> Expr:
+        """Return which weights an image is multiplied by."""
+        return 0
+
+    def row(self, n: Expr, w: Expr) -> Expr:
+        """Return which of the row sums is a pixel's."""
+        raise NotImplementedError
 
     def views(self) -> tuple[Layout, Layout, Layout | None]:
         """Return the layouts, flattened to one line where all pixels lie in a row."""

@@ -31,7 +31,8 @@ At = Callable[[int, int, int, int], int]
 class DenseLoops:
     """One kernel while it is being emitted: what to compute, and its buffers.
 
-    `r` and `scale` are the residual and its multiplier, or None.
+    `r` and `scale` are the residual and its multiplier, or None; `addend` and `rows` what is
+    added a channel and a pixel, or None.
     """
 
     conv: DenseConv
@@ -42,6 +43,8 @@ class DenseLoops:
     multiplier: Any
     r: Any
     scale: Any
+    addend: Any
+    rows: Any
     y: Any
 
     def emit(self) -> None:
@@ -110,13 +113,14 @@ class DenseLoops:
             for i in range(isa.rows)
         ]
         acc = Registers(chains * len(places), lanes)
+        first = self.conv.entry(position.n) * self.conv.vectors * lanes
 
         def at(p: int, v: int, i: int, chain: int = 0) -> int:
             row = chain * -(-self.pixels // isa.rows) + p // isa.rows
             return (row * block.vectors + v) * isa.rows + i
 
         for p, v, i in places:
-            bias = self.bias[span((block.first + v) * lanes, lanes)]
+            bias = self.bias[span(first + (block.first + v) * lanes, lanes)]
             acc[at(p, v, i)] = spread(bias, i, isa)
             for chain in range(1, chains):
                 acc[at(p, v, i, chain)] = tir.broadcast(tir.int32(0), lanes)
@@ -128,12 +132,17 @@ class DenseLoops:
                 result = result + acc[at(p, v, i, chain)]
             return result
 
-        store = DenseStore(self.conv, self.multiplier, self.r, self.scale, self.y)
+        store = DenseStore(
+            self.conv, self.multiplier, self.r, self.scale, self.addend, self.y
+        )
         for p in range(self.pixels):
             sums = [
                 gather([total(p, v, i) for i in range(isa.rows)], p % isa.rows, isa)
                 for v in range(block.vectors)
             ]
+            if self.rows is not None:
+                term = self.rows[self.conv.row(position.n, position.w + p)]
+                sums = [each + tir.broadcast(term, lanes) for each in sums]
             store.pixel(block, position, p, sums)
 
     def _chains(self, block: Block) -> int:
@@ -195,12 +204,14 @@ class DenseLoops:
         """
         conv, isa = self.conv, self.conv.isa
         x, _, _ = conv.views()
+        entry = conv.entry(source[0]) * conv.entry_weights
         step_weights = block.vectors * isa.lanes * isa.k_group
         register = isa.lanes // isa.rows * isa.k_group
         for step in range(count):
             ahead, group, together = load_of(step, count, isa.groups)
-            begin = x.at(*source, block.base + (k + ahead) * isa.k_group)
+            begin = conv.source(*source, block.base + (k + ahead) * isa.k_group)
             weights = block.first * conv.vector_weights + (first + (k + step)) * step_weights
+            weights = entry + weights
             for p, v in self._order(block):
                 pixels = [
                     begin + min(p + row, self.pixels - 1) * conv.strides[1] * x.c_pad

@@ -44,13 +44,14 @@ class Position:
 class DenseStore:
     """What finishing a pixel needs: the kernel and its buffers.
 
-    `r` and `scale` are the residual and its multiplier, or None.
+    `r` and `scale` are the residual and its multiplier, or None; `addend` is added in float.
     """
 
     conv: DenseConv
     multiplier: Any
     r: Any
     scale: Any
+    addend: Any
     y: Any
 
     def pixel(self, block: Block, position: Position, p: int, sums: list[Expr]) -> None:
@@ -83,6 +84,9 @@ class DenseStore:
             index = r.at(position.n, position.h, position.w + p, channel)
             stored = centered(self.r[span(index, size)], conv.r_zero_point, lanes=size)
             residuals = [part(stored, i, isa.lanes) for i in range(len(sums))]
+        if self.addend is not None:
+            starts = [channel + i * isa.lanes for i in range(len(sums))]
+            residuals = [self.addend[span(start, isa.lanes)] for start in starts]
         results = [
             rescale(
                 total,
@@ -110,6 +114,8 @@ class DenseStore:
             stored = edges.load(self.r, index, lanes, room, conv.r_dtype)
             residual = centered(stored, conv.r_zero_point, lanes=lanes)
             r_multiplier = self._r_multiplier()
+        if self.addend is not None:
+            residual, r_multiplier = self.addend[span(channel, lanes)], self._r_multiplier()
         result = conv.epilogue.finish(
             acc,
             self.multiplier[span(channel, lanes)],
@@ -122,7 +128,9 @@ class DenseStore:
         edges.save(self.y, index, result, lanes, room, conv.epilogue.dtype)
 
     def _r_multiplier(self) -> Expr:
-        return tir.broadcast(self.scale[0], self.conv.isa.lanes)
+        """Return the residual's multiplier; an addend has 1, which changes nothing."""
+        one = self.scale[0] if self.scale is not None else tir.float32(1)
+        return tir.broadcast(one, self.conv.isa.lanes)
 
     def _room(self, block: Block, v: int, c_pad: int) -> int:
         """Return how many lanes of a vector lie inside the stored channels of a pixel."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from qcompile.targets.layout import Layout
 
@@ -65,6 +66,18 @@ class View:
         """Extents and strides, pairwise."""
         return tuple(zip(self.shape, self.strides, strict=True))
 
+    def at(self, index: Any) -> Any:
+        """Return the flat index of the element with that row-major number."""
+        merged = self.merged()
+        address, inner = self.offset, 1
+        for position, (extent, stride) in enumerate(reversed(merged.axes)):
+            part = index // inner if inner > 1 else index
+            if position < len(merged.axes) - 1:
+                part = part % extent
+            address = address + part * stride
+            inner *= extent
+        return address
+
     def transpose(self, order: Sequence[int]) -> View:
         """Return the view whose axis i is this one's axis order[i]."""
         return self._with([self.axes[axis] for axis in order])
@@ -109,6 +122,19 @@ class View:
     def without(self, axes: Collection[int]) -> View:
         """Return the elements at index 0 of some axes, without these axes."""
         return self._with([each for axis, each in enumerate(self.axes) if axis not in axes])
+
+    def pick(self, axis: int, start: int, axes: Sequence[Axis]) -> View:
+        """Return the view whose axis became several: `start + i * step + j * step + ...`.
+
+        Args:
+            axis: The axis.
+            start: The first index along it.
+            axes: The extent of each new axis, and its step along the old one; 0 repeats.
+        """
+        stride = self.strides[axis]
+        picked = [(extent, stride * step) for extent, step in axes]
+        view = self._with([*self.axes[:axis], *picked, *self.axes[axis + 1 :]])
+        return dataclasses.replace(view, offset=self.offset + start * stride)
 
     def merged(self) -> View:
         """Return the same elements in the same order with as few axes as strides allow."""

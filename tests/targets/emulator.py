@@ -46,6 +46,13 @@ needs_emulator = pytest.mark.skipif(not READY and not REQUIRED, reason=str(missi
 
 def run(function: Any, isa: Isa, arrays: Sequence[Array], cpu: str | None = None) -> Array:
     """Return the last of a function's arrays after it ran on an emulated CPU."""
+    return run_all(function, isa, arrays, cpu)[-1]
+
+
+def run_all(
+    function: Any, isa: Isa, arrays: Sequence[Array], cpu: str | None = None
+) -> list[Array]:
+    """Return all of a function's arrays after it ran on an emulated CPU."""
     sent = b"".join(
         np.array([KINDS[a.dtype.kind], a.itemsize * 8, a.size], np.int64).tobytes()
         + np.ascontiguousarray(a).tobytes()
@@ -63,7 +70,12 @@ def run(function: Any, isa: Isa, arrays: Sequence[Array], cpu: str | None = None
             check=False,
         )
     assert done.returncode == 0, (done.returncode, done.stderr.decode())
-    return np.frombuffer(done.stdout, arrays[-1].dtype)
+    ends = np.cumsum([array.nbytes for array in arrays])
+    assert len(done.stdout) == ends[-1]
+    return [
+        np.frombuffer(done.stdout[end - array.nbytes : end], array.dtype)
+        for array, end in zip(arrays, ends, strict=True)
+    ]
 
 
 def _object(function: Any, isa: Isa, folder: str) -> Path:
