@@ -111,6 +111,8 @@ def own_columns(linear: Linear, value: ir.Value, path: list[ir.Node]) -> Indices
 
     Every other reader on the way must be a move of other channels.
     """
+    if not path or len(path[0].outputs[0].uses()) != 1:
+        return None
     if value.shape is None or not value.shape.is_static():
         return None
     shape = value.shape.numpy()
@@ -133,8 +135,6 @@ def own_columns(linear: Linear, value: ir.Value, path: list[ir.Node]) -> Indices
             return None
         held = after
     columns = np.unique(held)
-    if len(path[0].outputs[0].uses()) != 1:
-        return None
     clash = any(np.isin(others, columns).any() for others in beside)
     return None if clash else columns
 

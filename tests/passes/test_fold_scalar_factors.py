@@ -86,6 +86,9 @@ KEPT = {
         (float[1,3,2] y, float[1,3,6] z) <{THREE}, {PARTS}>
         {{ a = MatMul (x, w)  r = Reshape (a, h)  q = Slice (r, zero, one, axis)
           f = Reshape (q, flat)  m = Mul (f, c)  y = Neg (m)  z = Neg (a) }}""",
+    "a second reader of the product": f"""g (float[3,2] x) => (float[3,2] y, float[3,2] z)
+        <{SQUARE}, float c = {{2.0}}>
+        {{ a = MatMul (x, w)  m = Mul (a, c)  y = Neg (m)  z = Neg (a) }}""",
     "the product is a graph output": f"""g (float[3,2] x) => (float[3,2] y, float[3,2] a)
         <{SQUARE}, float c = {{2.0}}> {{ a = MatMul (x, w)  m = Mul (a, c)  y = Neg (m) }}""",
     "a factor that is also an input": f"""g (float[3,2] x, float c) => (float[3,2] y)
