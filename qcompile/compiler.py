@@ -27,19 +27,31 @@ from qcompile.model import CompiledModel
 from qcompile.passes.cancel_qdq import CancelQdq
 from qcompile.passes.choose_schemes import ChooseSchemes, observed_values
 from qcompile.passes.fold_batch_norm import FoldBatchNorm
+from qcompile.passes.fold_channel_affine import FoldChannelAffine
 from qcompile.passes.fold_pad import FoldPad
 from qcompile.passes.fold_qdq import FoldQdq
+from qcompile.passes.fold_scalar_factors import FoldScalarFactors
 from qcompile.passes.fold_weight_qdq import FoldWeightQdq
+from qcompile.passes.fuse_gelu import FuseGelu
+from qcompile.passes.fuse_hard_swish import FuseHardSwish
+from qcompile.passes.fuse_layer_norm import FuseLayerNorm
 from qcompile.passes.fuse_matmul_bias import FuseMatMulBias
 from qcompile.passes.insert_observers import InsertObservers
 from qcompile.passes.insert_qdq import InsertQdq
+from qcompile.passes.lower_conv_transpose import LowerConvTranspose
+from qcompile.passes.lower_depth_to_space import LowerDepthToSpace
+from qcompile.passes.lower_gemm import LowerGemm
 from qcompile.passes.lower_recurrent import LowerRecurrent
 from qcompile.passes.merge_activations import MergeActivations
 from qcompile.passes.merge_transposes import MergeTransposes
+from qcompile.passes.prelu_to_leaky_relu import PReluToLeakyRelu
 from qcompile.passes.propagate_qdq import PropagateQdq
+from qcompile.passes.reduce_mean_to_pool import ReduceMeanToPool
+from qcompile.passes.remove_casts import RemoveCasts
 from qcompile.passes.remove_identities import RemoveIdentities
 from qcompile.passes.resolve_auto_pad import ResolveAutoPad
 from qcompile.passes.retarget_activations import RetargetActivations
+from qcompile.passes.split_to_slices import SplitToSlices
 from qcompile.schemes.claims import outliers
 from qcompile.stages import Stages
 from qcompile.target import Target
@@ -60,11 +72,25 @@ def float_passes() -> tuple[PassBase, ...]:
     return (
         LowerRecurrent(),
         ResolveAutoPad(),
+        RemoveCasts(),
         RemoveIdentities(),
+        LowerGemm(),
+        SplitToSlices(),
+        LowerDepthToSpace(),
+        PReluToLeakyRelu(),
+        ReduceMeanToPool(),
         MergeTransposes(),
         FoldPad(),
+        MergeActivations(),
+        FuseHardSwish(),
+        FuseGelu(),
+        FuseLayerNorm(),
+        FoldChannelAffine(),
         FoldBatchNorm(),
+        FoldChannelAffine(),
         FuseMatMulBias(),
+        FoldScalarFactors(),
+        LowerConvTranspose(),
         MergeActivations(),
         RemoveIdentities(),
         common.RemoveUnusedNodesPass(),
