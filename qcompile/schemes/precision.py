@@ -18,6 +18,11 @@ NORMALIZATIONS = frozenset(
 )
 RESIDUAL = "a normalization reads its sum: 8 bits of a residual stream cost accuracy"
 SCORES = "a softmax reads it: a step of 8 bits there is a factor in the answer"
+SMOOTHED = "qcompile.smoothed"
+"""Written by SmoothActivations on the node that gives what it made smooth."""
+PRODUCT = "product"
+"""What stands there on the product that it added."""
+UNEVEN = "it makes channels alike before they are rounded"
 PASSING = frozenset({"Add", "Sub", "Mul", "Div", "Where", "Softmax"})
 """What stands between a product of two activations and its softmax, and the softmax."""
 
@@ -28,11 +33,14 @@ def better_float(graph: ir.Graph) -> dict[ir.Node, str]:
     residual stream: sums that a normalization reads, and the sums that lead to them
     attention scores: what is between a product of two activations and its Softmax, which
                       in float reads the accumulator itself
+    smoothing: what SmoothActivations multiplies by
     """
     reasons: dict[ir.Node, str] = {}
     for node in graph:
         if node.op_type in NORMALIZATIONS:
             reasons |= dict.fromkeys(_sums_before(node.inputs[0]), RESIDUAL)
+        if node.metadata_props.get(SMOOTHED) == PRODUCT:
+            reasons[node] = UNEVEN
         if node.op_type == "Softmax":
             chain = list(_chain_before(node))
             if role(chain[-1]) is Role.PRODUCT:
