@@ -201,7 +201,7 @@ def main() -> int:
     unknown = sorted(set(options.parts) - set(PARTS))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(PARTS)}")
-    os.environ.setdefault("TVM_NUM_THREADS", "1")
+    os.environ.setdefault("QCOMPILE_THREADS", "1")
     tables = {}
     for part in options.parts or PARTS:
         tables[part] = PARTS[part]()

@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=INPUTS)
     parser.add_argument("--pictures", type=int, default=PICTURES)
     options = parser.parse_args()
-    os.environ.setdefault("TVM_NUM_THREADS", "1")
+    os.environ.setdefault("QCOMPILE_THREADS", "1")
     exact, same, classes = [], [], []
     for target, cpu in CPUS.items():
         with board(cpu) as url, open_device(url, timeout=SECONDS) as device:

@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=INPUTS, help="compared with float")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
     options = parser.parse_args()
-    os.environ.setdefault("TVM_NUM_THREADS", "1")
+    os.environ.setdefault("QCOMPILE_THREADS", "1")
     warnings.simplefilter("ignore", CalibrationWarning)
     rows = []
     for model in options.models or MODELS.values():

@@ -92,7 +92,7 @@ def count(runtime: str, model: Path, inputs: Sample) -> Count:
             "QCOMPILE_BOARD": str(board()),
             "QCOMPILE_BOARD_CPU": CPU,
             "QEMU_PLUGIN": f"file={plugin()},out={folder / 'counts'}",
-            "TVM_NUM_THREADS": "1",
+            "QCOMPILE_THREADS": "1",
             "OMP_NUM_THREADS": "1",
         }
         command = ["bash", PYTHON, WORKER, *arguments, *RUNS]

@@ -75,7 +75,7 @@ def main() -> int:
     parser.add_argument("--device", metavar="URL", help="run there: rpc://host:port/key")
     parser.add_argument("--inputs", type=int, default=INPUTS)
     options = parser.parse_args()
-    os.environ.setdefault("TVM_NUM_THREADS", "1")
+    os.environ.setdefault("QCOMPILE_THREADS", "1")
     rows = []
     with open_device(options.device) if options.device else nullcontext() as device:
         for model in options.models:

@@ -65,7 +65,7 @@ RUNTIMES: Mapping[str, Open] = {
 def main() -> int:
     """Open the model, say so with an empty list, then answer each line."""
     runtime, model, inputs_file, threads = sys.argv[1:]
-    os.environ["TVM_NUM_THREADS"] = threads
+    os.environ["QCOMPILE_THREADS"] = threads
     with np.load(inputs_file) as arrays:
         inputs = {name: arrays[name] for name in arrays}
     run = RUNTIMES[runtime](Path(model), int(threads), inputs)

@@ -23,7 +23,6 @@ from qcompile.host import host_arch, host_features
 from qcompile.importer.opset import one_line
 from qcompile.report import CompileReport, compile_report
 from qcompile.target import Arrays, Runner, Target
-from qcompile.threads import settle
 
 if TYPE_CHECKING:
     from qcompile.benchmark.bench import BenchReport
@@ -178,7 +177,6 @@ class CompiledModel:
         artifact.check_host(
             self.manifest, where="run", arch=host_arch(), features=host_features()
         )
-        settle()
         with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
             path = Path(folder) / artifact.LIBRARY
             path.write_bytes(library)

@@ -1,4 +1,4 @@
-"""How many threads the kernels use: settled once a process, before the first library runs."""
+"""How many threads the kernels use: the user's choice, else every core of this process."""
 
 from __future__ import annotations
 
@@ -8,58 +8,40 @@ from collections.abc import Iterator
 
 from qcompile.errors import CompileError
 
-VARIABLE = "TVM_NUM_THREADS"
-"""Read by the kernels' thread pool, which is made on the first run and then stays."""
+VARIABLE = "QCOMPILE_THREADS"
+"""Environment variable: how many threads where nothing else is said; never above the cores."""
 
-_settled: list[int] = []
+_chosen: list[int] = []
+"""What the innermost `using` block says, last."""
 
 
-def settle(threads: int | None = None) -> int:
-    """Settle the thread count of this process and return it.
-
-    Args:
-        threads: The count; None takes what is settled, else what the variable says, else
-            every core that the process may use, and never more.
-
-    Raises:
-        CompileError: Another count is settled already, or it is more than the cores that
-            this process may use: spinning threads would wait for one another.
-    """
-    if not _settled:
-        cores = len(os.sched_getaffinity(0))
-        check_cores(threads, cores, "this process may use")
-        before = os.environ.get(VARIABLE, "")
-        every = min(int(before), cores) if before.isdigit() and int(before) else cores
-        _settled.append(threads or every)
-        os.environ[VARIABLE] = str(_settled[0])
-    if threads not in (None, _settled[0]):
-        raise CompileError(
-            f"this process already runs with {_settled[0]} threads",
-            where="threads",
-            hint=f"set {VARIABLE}={threads} before the first run, or use `qcompile bench`",
-        )
-    return _settled[0]
+def current() -> int:
+    """Return how many threads a run takes now."""
+    if _chosen:
+        return _chosen[-1]
+    cores, said = own_cores(), os.environ.get(VARIABLE, "")
+    return min(int(said), cores) if said.isdigit() and int(said) else cores
 
 
 @contextlib.contextmanager
-def unsettled() -> Iterator[None]:
-    """Let kernels run in this block and leave the thread count open.
+def using(threads: int | None) -> Iterator[int]:
+    """Let runs in this block take so many threads; None leaves it as it is.
 
-    Where it is open, they run on one thread: the kernels ask the variable at every launch,
-    and a launch on one thread makes no pool.
+    Raises:
+        CompileError: It is more than the cores that this process may use: spinning threads
+            would wait for one another.
     """
-    if _settled:
-        yield
-        return
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = "1"
+    check_cores(threads, own_cores(), "this process may use")
+    _chosen.append(threads or current())
     try:
-        yield
+        yield _chosen[-1]
     finally:
-        if before is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = before
+        _chosen.pop()
+
+
+def own_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def check_cores(threads: int | None, cores: int, whose: str) -> None:

@@ -1,51 +1,72 @@
-"""Build a Relax module of flat-buffer kernels into a shared library."""
+"""Build a program of kernels into a shared library: C ABI, weights and threads included."""
 
 from __future__ import annotations
 
+import importlib.resources
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import tvm
-from tvm import relax
-
+from qcompile.bundle.c_source import Source
+from qcompile.bundle.memory import aligned
+from qcompile.errors import CompileError
+from qcompile.importer.opset import one_line
 from qcompile.targets.linker import linker
 
+FLAGS = ("-shared", "-fPIC", "-O2", "-pthread", "-Wl,--build-id=none", "-Wl,-z,noexecstack")
+OWN = ("parallel.c", "remote.c")
+"""Files of qcompile/targets/native: the threads, and the entry for TVM's RPC."""
 
-def pipeline() -> Any:
-    """Return the passes from call_tir to virtual-machine calls over statically planned memory.
-
-    Relax's default pipeline expects schedulable blocks in every function; the templates are
-    written as final loops and have none, so only the lowering steps are named here.
-    """
-    step = relax.transform
-    return tvm.transform.Sequential(
-        [
-            step.ToNonDataflow(),
-            step.RemovePurityChecking(),
-            step.CallTIRRewrite(),
-            step.StaticPlanBlockMemory(),
-            step.LowerAllocTensor(),
-            step.KillAfterLastUse(),
-            step.LowerRuntimeBuiltin(),
-            step.ComputePrimValue(),
-            step.VMShapeLower(),
-            step.AttachGlobalSymbol(),
-        ]
-    )
+WEIGHTS = """\
+.section .rodata
+.balign 64
+.global model_weights
+model_weights:
+.incbin "weights.bin"
+.byte 0
+.section .note.GNU-stack,"",%progbits
+"""
 
 
-def build_library(module: Any, tvm_target: Mapping[str, Any]) -> bytes:
-    """Return the bytes of the shared library; the same module gives the same bytes.
+def build_library(source: Source, triple: str) -> bytes:
+    """Return the bytes of the shared library; the same source gives the same bytes.
+
+    It has `model_run` and `model_threads`, as the C bundle and `parallel.c` define them.
+
+    Args:
+        source: The program, its memory plan, its inputs and outputs.
+        triple: The machine, e.g. "aarch64-linux-gnu".
 
     Raises:
-        CompileError: There is no linker for the target.
+        CompileError: There is no C compiler for the target, or it does not take the code.
     """
-    link = linker(tvm_target["mtriple"])
-    target = tvm.target.Target(dict(tvm_target))
-    executable = relax.build(module, target=target, relax_pipeline=pipeline())
+    compiler = linker(triple)
+    files = library_files(source)
     with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
-        path = Path(folder) / "library.so"
-        executable.export_library(str(path), fcompile=link)
-        return path.read_bytes()
+        for name, data in files.items():
+            (Path(folder) / name).write_bytes(data)
+        inputs = [name for name in files if name.endswith((".c", ".S", ".o"))]
+        command = [compiler, *FLAGS, *inputs, "-o", "library.so"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CompileError(
+                f"{compiler} failed: {one_line(RuntimeError(done.stderr))}",
+                where="build",
+                hint="is there room in the temporary folder, and does the compiler work?",
+            )
+        return (Path(folder) / "library.so").read_bytes()
+
+
+def library_files(source: Source) -> Mapping[str, bytes]:
+    """Return what the library is made of, by file name."""
+    native = importlib.resources.files("qcompile.targets.native")
+    constants = source.program.constants.values()
+    return {
+        "model.h": source.header().encode(),
+        "model.c": source.model().encode(),
+        **{name: native.joinpath(name).read_bytes() for name in OWN},
+        "weights.S": WEIGHTS.encode(),
+        "weights.bin": b"".join(data.ljust(aligned(len(data)), b"\0") for data in constants),
+        "kernels.o": source.program.object_code,
+    }

@@ -116,8 +116,12 @@ def with_pointers(function: Any) -> tuple[Any, tuple[int, ...]]:
         for buffer, pointer in zip(buffers, pointers, strict=True)
     ]
     kept = [each for each in statements if not any(each.same_as(other) for other in large)]
+    done = tirx.Return(tirx.IntImm("int32", 0))  # a parallel loop may return a status itself
     plain = tirx.PrimFunc(
-        pointers, tirx.SeqStmt([*declared, *kept]), function.ret_type, function.attrs
+        pointers,
+        tirx.SeqStmt([*declared, *kept, done]),
+        tvm.ir.PrimType("int32"),
+        function.attrs,
     )
     return plain, tuple(stored_bytes(each) for each in large)
 

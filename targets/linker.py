@@ -1,21 +1,19 @@
-"""Which C++ compiler links a library: this machine's own, or a cross compiler."""
+"""Which C compiler builds and links a library: this machine's own, or a cross compiler."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from typing import Any
-
-from tvm.support import cc
 
 from qcompile.errors import CompileError
 from qcompile.host import host_arch
 
-NATIVE = "g++"
+NATIVE = "gcc"
+PACKAGE = "g++"
+"""Debian's; it brings the C compiler along."""
 
 
-def linker(triple: str) -> Callable[..., Any]:
-    """Return what links libraries for a machine, as `export_library` takes it.
+def linker(triple: str) -> str:
+    """Return the command that builds libraries for a machine.
 
     Args:
         triple: The machine, e.g. "aarch64-linux-gnu".
@@ -26,11 +24,10 @@ def linker(triple: str) -> Callable[..., Any]:
     own = triple.split("-")[0] == host_arch()
     command = NATIVE if own else f"{triple}-{NATIVE}"
     if shutil.which(command) is None:
-        package = NATIVE if own else f"{NATIVE}-{triple.replace('_', '-')}"
+        package = PACKAGE if own else f"{PACKAGE}-{triple.replace('_', '-')}"
         raise CompileError(
             f"{command} is needed to link the library and is not installed",
             where="build",
             hint=f"install it, e.g. apt-get install {package}",
         )
-    link: Callable[..., Any] = cc.create_shared if own else cc.cross_compiler(command)
-    return link
+    return command

@@ -11,6 +11,8 @@ from typing import Any
 import onnx_ir as ir
 from tvm.tirx import PrimFunc
 
+from qcompile.bundle import memory
+from qcompile.bundle.c_source import Source
 from qcompile.bundle.program import Program
 from qcompile.errors import CompileError
 from qcompile.target import Built, Runner
@@ -20,7 +22,7 @@ from qcompile.targets.isa import Isa
 from qcompile.targets.islands import Island, cluster, refuse_control_flow
 from qcompile.targets.program import make_program
 from qcompile.targets.rules import emit_node, has_rule
-from qcompile.targets.runner import RelaxRunner
+from qcompile.targets.runner import LibraryRunner
 
 Step = Callable[[], None]
 """Emits one node or island."""
@@ -36,7 +38,15 @@ class TvmLowering:
         """Compile the integer graph; see `qcompile.target.Lowering`."""
         emitter = Emitter(model.graph, self.isa)
         outputs = outputs_of(model.graph, every_value=every_value)
-        library = build_library(emitted(model.graph, emitter, outputs), self.isa.tvm_target)
+        program = make_program(emitted(model.graph, emitter, outputs), self.isa.tvm_target)
+        source = Source(
+            target=self.isa.name,
+            inputs=tuple(model.graph.inputs),
+            outputs=tuple(outputs),
+            program=program,
+            arena=memory.plan(program),
+        )
+        library = build_library(source, self.isa.tvm_target["mtriple"])
         return Built(library, tuple(emitter.kernels))
 
     def program(self, model: ir.Model) -> Program:
@@ -48,7 +58,7 @@ class TvmLowering:
     def load(self, library: Path, model: ir.Model, *, every_value: bool = False) -> Runner:
         """Load a built library; see `qcompile.target.Lowering`."""
         outputs = outputs_of(model.graph, every_value=every_value)
-        return RelaxRunner(library, model.graph.inputs, outputs)
+        return LibraryRunner(library, model.graph.inputs, outputs)
 
 
 def emitted(graph: ir.Graph, emitter: Emitter, outputs: Sequence[ir.Value]) -> Any:

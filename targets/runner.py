@@ -1,58 +1,69 @@
-"""Run a built library through the Relax virtual machine, with arrays in the graph's shapes."""
+"""Run a built library in this process, with arrays in the graph's shapes."""
 
 from __future__ import annotations
 
+import ctypes
 import math
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-import tvm
-from tvm import relax
 
 from qcompile.target import Arrays
+from qcompile.threads import current
 
-ENTRY = "main"
+Pointers = ctypes.Array[ctypes.c_void_p]
 
 
-class RelaxRunner:
-    """Calls the library's entry; its buffers are flat, its tensors are kept between runs."""
+class LibraryRunner:
+    """Calls the library's `model_run`; inputs are read and outputs written where they lie.
+
+    The activations lie in one arena of the library, so runs from several threads take turns.
+    """
 
     def __init__(
         self, library: Path, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]
     ) -> None:
-        self._device = tvm.cpu()
-        module = tvm.runtime.load_module(str(library))
-        self._call = relax.VirtualMachine(module, self._device)[ENTRY]
-        self._inputs = [
-            (str(value.name), empty_tensor(value, self._device)) for value in inputs
+        code = ctypes.CDLL(str(library))
+        self._run, self._threads = code.model_run, code.model_threads
+        self._run.restype = self._threads.restype = None
+        self._inputs = [(str(value.name), dtype_of(value)) for value in inputs]
+        self._outputs = [
+            (str(value.name), shape_of(value), dtype_of(value)) for value in outputs
         ]
-        self._outputs = [(str(value.name), shape_of(value)) for value in outputs]
+        self._lock = threading.Lock()
 
     def __call__(self, inputs: Arrays, /) -> dict[str, npt.NDArray[np.generic]]:
         """Run once and return the outputs by name."""
-        for name, tensor in self._inputs:
-            tensor.copyfrom(np.ascontiguousarray(inputs[name]).reshape(-1))
-        result = self._call(*(tensor for _, tensor in self._inputs))
-        tensors = [result] if len(self._outputs) == 1 else result
-        return {
-            name: tensor.numpy().reshape(shape)
-            for (name, shape), tensor in zip(self._outputs, tensors, strict=True)
-        }
+        given = [np.ascontiguousarray(inputs[name], dtype) for name, dtype in self._inputs]
+        answers = {name: np.empty(shape, dtype) for name, shape, dtype in self._outputs}
+        pointers = addresses(given), addresses(list(answers.values()))
+        with self._lock:
+            self._threads(current())
+            self._run(*pointers)
+        return answers
 
 
-def empty_tensor(value: ir.Value, device: Any) -> Any:
-    """Return a flat device tensor that holds this value."""
-    assert value.dtype is not None
-    return tvm.runtime.empty(
-        (math.prod(shape_of(value)),), value.dtype.numpy().name, device=device
-    )
+def addresses(arrays: Sequence[npt.NDArray[np.generic]]) -> Pointers:
+    """Return the arrays' addresses as C takes them."""
+    return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+
+
+def dtype_of(value: ir.Value) -> np.dtype[np.generic]:
+    """Return the NumPy type of a value."""
+    assert value.dtype is not None, value.name
+    return value.dtype.numpy()
 
 
 def shape_of(value: ir.Value) -> tuple[int, ...]:
     """Return the static shape of a value; lowering starts only where all are known."""
     assert value.shape is not None, value.name
     return tuple(int(size) for size in value.shape.numpy())
+
+
+def elements_of(value: ir.Value) -> int:
+    """Return how many numbers a value holds."""
+    return math.prod(shape_of(value))

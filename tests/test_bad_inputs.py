@@ -40,7 +40,6 @@ class Evil:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in which every command of this page would succeed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(threads, "_settled", [])  # an earlier test's threads are no fault here
     monkeypatch.setenv(threads.VARIABLE, "1")
     onnx.save(ir.to_proto(graph(MODEL)), "m.onnx")
     np.savez("c.npz", allow_pickle=False, **CALIB)

@@ -28,7 +28,6 @@ from tests.graphs import assert_graph, graph
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "1")
-    monkeypatch.setattr(threads, "_settled", [])
 
 
 def test_turns_rotate_and_every_candidate_runs_as_often() -> None:
@@ -94,19 +93,25 @@ def test_missing_peer_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> Non
         compiled().bench(against=["absent"])
 
 
-def test_thread_count_is_settled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert threads.settle() == threads.settle(1) == 1
-    with pytest.raises(CompileError, match="already runs with 1 threads"):
-        threads.settle(2)
+def test_a_thread_count_holds_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    assert threads.current() == 1
+    with threads.using(2):
+        assert threads.current() == 2
+        with threads.using(None):
+            assert threads.current() == 2
+    assert threads.current() == 1
 
 
 def test_more_threads_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    with pytest.raises(CompileError, match=r"3 threads, and this process may use 2 cores\n"):
-        threads.settle(3)
+    refusal = pytest.raises(
+        CompileError, match=r"3 threads, and this process may use 2 cores\n"
+    )
+    with refusal, threads.using(3):
+        pass
     monkeypatch.setenv(VARIABLE, "64")
-    assert threads.settle() == 2
-    assert os.environ[VARIABLE] == "2"
+    assert threads.current() == 2
 
 
 RESIDUAL = """g (float[1,8,6,6] x) => (float[1,8,6,6] y)

@@ -15,7 +15,7 @@ import onnx_ir as ir
 import pytest
 
 import qcompile.targets
-from qcompile import cli, threads
+from qcompile import cli
 from qcompile.cli import compile as cli_compile
 from qcompile.cli.after_pass import after_pass
 from qcompile.cli.interrupts import remembered_interrupts
@@ -34,7 +34,6 @@ ROOT = Path(__file__).parents[1]
 def qcm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An artifact of the fake target, which the command line then knows."""
     monkeypatch.setenv(VARIABLE, "1")
-    monkeypatch.setattr(threads, "_settled", [])
     install(monkeypatch, fake_target())
     compiled(reference=float_model(tmp_path)).save(tmp_path / "model.qcm")
     return tmp_path / "model.qcm"

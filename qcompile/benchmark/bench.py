@@ -18,7 +18,7 @@ import numpy as np
 from qcompile.benchmark.peers import PEERS, Peer
 from qcompile.data.run_inputs import nearest
 from qcompile.errors import CompileError
-from qcompile.threads import check_cores, settle
+from qcompile.threads import check_cores, using
 
 if TYPE_CHECKING:
     from qcompile.device import Device
@@ -91,13 +91,23 @@ def bench(
             faster of their two models is their latency.
 
     Raises:
-        CompileError: An unknown or missing peer, a thread count that can no longer be set, or
-            one above the cores.
+        CompileError: An unknown or missing peer, or a thread count above the cores.
     """
     if model.device is not None:
         return bench_on_device(model, model.device, threads, against, runs)
     peers = {name: find_peer(name) for name in against}
-    threads = settle(threads)
+    with using(threads) as count:
+        return bench_here(model, count, peers, runs, reference)
+
+
+def bench_here(
+    model: CompiledModel,
+    threads: int,
+    peers: Mapping[str, Peer],
+    runs: int,
+    reference: Path | None,
+) -> BenchReport:
+    """Measure the model and its peers in this process."""
     inputs = model.golden.inputs
     candidates: dict[tuple[str, str], Callable[[], Any]] = {
         ("qcompile", ""): lambda: model.run(inputs)

@@ -24,7 +24,7 @@ class Source:
     Attributes:
         target: Name of the target.
         arch: Its architecture.
-        features: What its CPU must have.
+        features: What `model_init` asks of its CPU.
         inputs: The graph inputs.
         outputs: The graph outputs.
         program: The kernel calls.
@@ -32,8 +32,8 @@ class Source:
     """
 
     target: str
-    arch: str
-    features: Sequence[str]
+    arch: str = ""
+    features: Sequence[str] = ()
     inputs: Sequence[ir.Value]
     outputs: Sequence[ir.Value]
     program: Program
@@ -69,7 +69,7 @@ class Source:
             call.kernel: (len(call.reads), len(call.writes)) for call in self.program.calls
         }
         declared = "".join(
-            f"void {kernel}({', '.join(['const void*'] * reads + ['void*'] * writes)});\n"
+            f"int {kernel}({', '.join(['const void*'] * reads + ['void*'] * writes)});\n"
             for kernel, (reads, writes) in kernels.items()
         )
         return MODEL.format(

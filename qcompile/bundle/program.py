@@ -14,7 +14,7 @@ class Call:
     """One kernel call: `kernel(reads..., writes...)`, all of them pointers.
 
     Attributes:
-        kernel: Symbol in the object code; a void function of C.
+        kernel: Symbol in the object code; a C function that returns 0.
         reads: Buffers that it reads.
         writes: Buffers that it writes whole; the last ones may be memory for its own use.
     """

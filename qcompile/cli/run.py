@@ -110,11 +110,7 @@ def run_validate(args: argparse.Namespace) -> int:
 
 
 def run_bench(args: argparse.Namespace) -> int:
-    """Measure; the thread count is settled before anything is loaded."""
-    from qcompile.threads import settle
-
-    if args.device is None:
-        settle(args.threads)
+    """Measure."""
     from qcompile.report import json_text
 
     with loaded(args) as model:

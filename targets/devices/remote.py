@@ -28,9 +28,6 @@ CALL_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
 """How long to try to connect."""
 
-BIG_CORES = 1
-"""TVM's thread affinity mode that fills the big cores first."""
-
 
 class RemoteDevice:
     """A connected device; one thread at a time may use it.
@@ -85,9 +82,7 @@ class RemoteDevice:
     ) -> list[float]:
         """Return how long each of so many runs took, measured on the device."""
         runner = self.load(target, library, model)
-        with self.explained("set the thread count"):
-            self._session.get_function("runtime.config_threadpool")(BIG_CORES, threads)
-        return runner.seconds(inputs, runs)
+        return runner.seconds(inputs, runs, threads)
 
     def round_trip(self, tries: int = 20) -> float:
         """Return the seconds of the fastest of some look-ups of a function."""

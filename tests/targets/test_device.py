@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import qcompile
-from qcompile import cli, oracle, threads
+from qcompile import cli, oracle
 from qcompile.device import DeviceFacts, check_fits
 from qcompile.errors import CompileError, ConfigError
 from qcompile.host import host_arch, host_features
@@ -114,7 +114,6 @@ def test_commands(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(threads, "_settled", [])
     model.save(tmp_path / "m.qcm")
     np.savez(tmp_path / "x.npz", **dict(model.golden.inputs))  # type: ignore[arg-type]
     on, qcm = ["--device", server.url], str(tmp_path / "m.qcm")

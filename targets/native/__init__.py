@@ -1,0 +1,1 @@
+"""C that every library is built with: its threads, and its entry for TVM's RPC."""
