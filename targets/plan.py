@@ -16,7 +16,20 @@ EIGHT_BITS = (ir.DataType.UINT8, ir.DataType.INT8)
 SPATIAL_OPS = frozenset({ops.QCONV, ops.QAVERAGEPOOL, "MaxPool"})
 """Operators with a window: their rank-4 tensors are channels-last images."""
 
-SAME_KIND_OPS = frozenset({ops.QADD, ops.QLUT, "Concat", "Pad", "Slice"})
+SAME_KIND_OPS = frozenset(
+    {
+        ops.QADD,
+        ops.QMUL,
+        ops.QLUT,
+        ops.QREDUCESUM,
+        "Concat",
+        "Pad",
+        "ReduceMax",
+        "ReduceMin",
+        "Slice",
+        "Where",
+    }
+)
 """Operators whose tensors lie alike."""
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompile.numerics import dequantize, quantize
+from qcompile.oracle import reductions
 from qcompile.oracle.windows import Windows
 from qcompile.quant import INTEGER_RANGES
 
@@ -124,6 +125,11 @@ def pad(node: ir.Node, inputs: Inputs) -> Array | None:
     return np.pad(x, around, constant_values=0 if value is None else value.reshape(()))
 
 
+def where(node: ir.Node, inputs: Inputs) -> Array:
+    """Take each number from the one or the other tensor, as a condition says."""
+    return np.where(*(_input(inputs, index) for index in range(3)))
+
+
 def identity(node: ir.Node, inputs: Inputs) -> Array:
     """Give back the input."""
     return _input(inputs, 0)
@@ -163,10 +169,13 @@ MOVERS: dict[str, Mover] = {
     "MaxPool": max_pool,
     "Pad": pad,
     "QuantizeLinear": quantize_linear,
+    "ReduceMax": reductions.reduce_max,
+    "ReduceMin": reductions.reduce_min,
     "Reshape": reshape,
     "Slice": slice_,
     "Squeeze": squeeze,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
+    "Where": where,
 }
 """Operator -> its function of (node, input arrays)."""

@@ -9,8 +9,10 @@ import onnx_ir as ir
 from qcompile import ops
 from qcompile.errors import UnsupportedOpError
 from qcompile.graphs.qdq import node_grid, real_constant
+from qcompile.graphs.reduced_axes import constant_axes
+from qcompile.regions import data_inputs
 from qcompile.targets.emitter import Emitter
-from qcompile.targets.rules import borders, conv, elementwise, moves, pools, softmax
+from qcompile.targets.rules import borders, conv, elementwise, moves, pools, reductions, softmax
 
 Rule = Callable[[ir.Node, Emitter], None]
 
@@ -18,6 +20,7 @@ RULES: Mapping[str, Rule] = {
     **conv.RULES,
     **elementwise.RULES,
     **pools.RULES,
+    **reductions.RULES,
     **softmax.RULES,
     **moves.RULES,
     **borders.RULES,
@@ -37,8 +40,10 @@ def has_rule(node: ir.Node) -> bool:
         return True
     if node.op_type in borders.RULES:
         return node_grid(node) is not None or real_constant(node.outputs[0]) is not None
-    operands = (node.inputs[0] if node.inputs else None, node.outputs[0])
-    eight = all(value is not None and value.dtype in EIGHT_BITS for value in operands)
+    operands = (*data_inputs(node), node.outputs[0])
+    eight = all(value.dtype in EIGHT_BITS for value in operands)
+    if node.op_type in reductions.RULES and constant_axes(node) is None:
+        return False
     constant_mode = node.attributes.get_string("mode", "constant") == "constant"
     return eight and node.op_type in RULES and (node.op_type != "Pad" or constant_mode)
 

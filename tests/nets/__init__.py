@@ -5,14 +5,16 @@ A family of operators a file; every file has NETS and the CONSTANTS that they na
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 
 from tests.graphs import HEADER
-from tests.nets import convolutional
+from tests.nets import convolutional, elementwise
 
-FAMILIES = (convolutional,)
+FAMILIES = (convolutional, elementwise)
 
 NETS: dict[str, str] = {
     name: text for family in FAMILIES for name, text in family.NETS.items()
@@ -25,10 +27,13 @@ CONSTANTS: dict[str, np.ndarray] = {
 
 def net(text: str) -> ir.Model:
     """Return the network; every graph input but x becomes a seeded random weight."""
-    used = {name: array for name, array in CONSTANTS.items() if f"{name})" in text}
-    used |= {name: array for name, array in CONSTANTS.items() if f" {name}," in text}
+    used = {
+        name: array
+        for name, array in CONSTANTS.items()
+        if re.search(rf"[( ]{name}[,)]", text)
+    }
     head, arrow, tail = text.partition("=>")
-    types = {"float32": "float", "int64": "int64"}
+    types = {"float32": "float", "int64": "int64", "bool": "bool"}
     declared = "".join(
         f", {types[array.dtype.name]}[{array.size}] {name}"
         if array.ndim
