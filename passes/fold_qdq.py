@@ -13,7 +13,15 @@ from qcompile.graphs.grids import describe_activations
 from qcompile.graphs.qdq import BYTES, accepts, activation, node_grid
 from qcompile.graphs.rewriting import Names, remove_unread, take_over, take_over_all
 from qcompile.ops import DOMAIN, FLOAT_REASON, QLUT, VERSION
-from qcompile.regions import Region, constant, find_regions, is_arithmetic, is_move, role
+from qcompile.regions import (
+    Region,
+    constant,
+    data_inputs,
+    find_regions,
+    is_arithmetic,
+    is_move,
+    role,
+)
 from qcompile.target import Target
 from qcompile.unary import requantize_table
 
@@ -133,8 +141,7 @@ def quantizers(region: Region) -> list[ir.Node]:
 
 def moves_integers(node: ir.Node) -> bool:
     """Whether a mover stands on integers already."""
-    first = node.inputs[0] if node.inputs else None
-    return is_move(node) and first is not None and first.dtype in BYTES
+    return is_move(node) and all(value.dtype in BYTES for value in data_inputs(node)[:1])
 
 
 def fold_requantize(node: ir.Node, names: Names) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import onnx_ir as ir
 
-from qcompile.regions import is_constant
+from qcompile.graphs.resize_map import why_not_mapped
+from qcompile.regions import constant, is_constant
+from qcompile.unary import unary_function
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +43,48 @@ class ConstantInput:
 
 
 @dataclasses.dataclass(frozen=True)
+class ConstantIfGiven:
+    """The input at `index` may be left out, but must not be computed."""
+
+    index: int = 1
+
+    def __call__(self, node: ir.Node, /) -> str | None:
+        """Return why not, if not."""
+        given = self.index < len(node.inputs) and node.inputs[self.index] is not None
+        return ConstantInput(self.index)(node) if given else None
+
+
+@dataclasses.dataclass(frozen=True)
+class OneNumber:
+    """The node must be a function of one number: its other operands are constant numbers."""
+
+    def __call__(self, node: ir.Node, /) -> str | None:
+        """Return why not, if not."""
+        if unary_function(node) is not None:
+            return None
+        return "it is a table of one operand only where the other is one constant number"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModestConstants:
+    """Constants that share a scale with activations must not be masks such as -1e9.
+
+    A step of 8 bits would be so large beside them that nothing of the activation was left.
+    """
+
+    indices: tuple[int, ...]
+    most: float = 1000.0
+
+    def __call__(self, node: ir.Node, /) -> str | None:
+        """Return why not, if not."""
+        for index in self.indices:
+            array = constant(node.inputs[index])
+            if array is not None and np.abs(array).max(initial=0) > self.most:
+                return f"a constant beyond {self.most:g} would leave activations no steps"
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
 class AttributeIs:
     """An attribute must have this value (or be absent, where that is the default)."""
 
@@ -52,6 +97,15 @@ class AttributeIs:
         if attribute is None or attribute.value == self.value:
             return None
         return f"{self.name} is {attribute.value}, the kernel takes {self.value}"
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownResize:
+    """A Resize must choose or average neighbours that are known before it runs."""
+
+    def __call__(self, node: ir.Node, /) -> str | None:
+        """Return why not, if not."""
+        return why_not_mapped(node)
 
 
 @dataclasses.dataclass(frozen=True)

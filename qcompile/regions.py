@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompile.slopes import slope_axes
 from qcompile.unary import chain_function, unary_function
 
 WEIGHTED_OPS = frozenset({"Conv", "Gemm", "MatMul"})
@@ -67,6 +68,7 @@ ROLES = {
     **dict.fromkeys(POOL_OPS, Role.POOL),
     **dict.fromkeys(REDUCE_OPS, Role.REDUCE),
     "Softmax": Role.SOFTMAX,
+    "PRelu": Role.TABLE,
     **dict.fromkeys(MOVE_OPS, Role.MOVE),
 }
 """By operator, where the operator alone decides; `role` knows the rest."""
@@ -83,6 +85,8 @@ def role(node: ir.Node) -> Role | None:
     twice = found in (Role.SUM, Role.MULTIPLY) and node.inputs[0] is node.inputs[1]
     if not twice and unary_function(node) is not None:
         return Role.TABLE
+    if node.op_type == "PRelu" and not _is_table(node):
+        return None
     if node.op_type == "MatMul" and not is_constant(node.inputs[1]):
         return Role.PRODUCT
     if node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") != "nearest":
@@ -206,7 +210,7 @@ def data_uses(node: ir.Node) -> tuple[tuple[int, ir.Value], ...]:
         indices = range(1, 3)
     elif found is Role.TABLE:
         data = [at for at, value in enumerate(node.inputs) if not is_constant(value)]
-        indices = range(data[0], data[0] + 1)
+        indices = range(data[0], data[0] + 1) if data else range(0)
     inputs = [(at, node.inputs[at]) for at in indices if at < len(node.inputs)]
     return tuple((at, value) for at, value in inputs if value is not None)
 
@@ -258,6 +262,13 @@ def _grow(anchor: ir.Node, order: dict[ir.Node, int], keep_float: KeepFloat) -> 
         high=high,
         output=nodes[-1].outputs[0],
     )
+
+
+def _is_table(prelu: ir.Node) -> bool:
+    """Whether a PRelu's slope is a constant, of one number or one for each channel."""
+    axes = slope_axes(prelu)
+    x, slope = prelu.inputs
+    return axes is not None and len(axes) <= 1 and is_constant(slope) and not is_constant(x)
 
 
 def _has_bias(node: ir.Node) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from qcompile.folding.elementwise import fold_sum, fold_unary
+from qcompile.folding.elementwise import fold_mul, fold_sum, fold_table
 from qcompile.folding.folding import Folding
 from qcompile.folding.pool import fold_pool
+from qcompile.folding.reduce import fold_reduce
 from qcompile.folding.softmax import fold_softmax
 from qcompile.folding.weighted import fold_weighted
 from qcompile.regions import Role
@@ -24,8 +25,10 @@ Raises:
 RULES: dict[Role, Rule] = {
     Role.WEIGHTED: fold_weighted,
     Role.SUM: fold_sum,
+    Role.MULTIPLY: fold_mul,
+    Role.REDUCE: fold_reduce,
     Role.POOL: fold_pool,
     Role.SOFTMAX: fold_softmax,
-    Role.TABLE: fold_unary,
+    Role.TABLE: fold_table,
 }
 """What the anchor computes -> its rule; a move has none, it stays the operator that it is."""

@@ -1,4 +1,4 @@
-"""What the first operators of the domain `qcompile` compute (see `qcompile.ops`)."""
+"""Convolutions, matrix products, pools and softmax (see `qcompile.ops`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompile.numerics import fma32
-from qcompile.ops import QADD, QAVERAGEPOOL, QCONV, QLUT, QMATMUL, QSOFTMAX
+from qcompile.ops import QAVERAGEPOOL, QCONV, QMATMUL, QSOFTMAX
 from qcompile.oracle.steps import (
     F64,
     LAST_STEP,
@@ -22,7 +22,6 @@ from qcompile.oracle.steps import (
     present,
 )
 from qcompile.oracle.windows import Windows
-from qcompile.quant import INTEGER_RANGES
 
 
 def qconv(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
@@ -37,13 +36,6 @@ def qmatmul(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
     x, w, bias, multiplier = (present(node, inputs, index) for index in range(4))
     acc = np.matmul(centred(node, "x", x, np.float64), w.astype(np.float64))
     return _weighted(node, inputs, acc, bias, multiplier, (-1,))
-
-
-def qadd(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
-    """QAdd: the sum of two tensors of different scales, with one rounding before the last."""
-    a, b, a_multiplier, b_multiplier = (present(node, inputs, index) for index in range(4))
-    addend = centred(node, "b", b, np.float32) * f32(b_multiplier)
-    return last_step(node, fma32(centred(node, "a", a, np.float32), f32(a_multiplier), addend))
 
 
 def qaveragepool(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
@@ -65,13 +57,6 @@ def qsoftmax(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
     e = table.astype(np.int64)[steps.max(axis=axis, keepdims=True) - steps]
     total = in_int32(node, e.sum(axis=axis, keepdims=True))
     return last_step(node, (f32(e) * f32(multiplier)) / f32(total))
-
-
-def qlut(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
-    """QLut: 256 answers, looked up."""
-    x, table = (present(node, inputs, index) for index in range(2))
-    lowest = INTEGER_RANGES[ir.DataType.from_numpy(x.dtype)][0]
-    return table[x.astype(np.int64) - lowest]
 
 
 def _convolve(node: ir.Node, x: F64, w: F64) -> F64:
@@ -110,19 +95,15 @@ def _weighted(
 ARITHMETIC: dict[str, Operator] = {
     QCONV: qconv,
     QMATMUL: qmatmul,
-    QADD: qadd,
     QAVERAGEPOOL: qaveragepool,
     QSOFTMAX: qsoftmax,
-    QLUT: qlut,
 }
 """Operator -> its function of (node, input arrays)."""
 
 REQUIRED: dict[str, tuple[str, ...]] = {
     QCONV: ("x_zero_point", *LAST_STEP),
     QMATMUL: ("x_zero_point", *LAST_STEP),
-    QADD: ("a_zero_point", "b_zero_point", *LAST_STEP),
     QAVERAGEPOOL: ("kernel_shape", "x_zero_point", *LAST_STEP),
     QSOFTMAX: LAST_STEP,
-    QLUT: (),
 }
 """The attributes that have no default; the others default as in ONNX's Conv and Softmax."""
