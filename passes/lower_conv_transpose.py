@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from qcompile.graphs.building import Builder
 from qcompile.graphs.phases import phase_kernel, taps
+from qcompile.graphs.qdq import node_grid
 from qcompile.graphs.rewriting import Names, new_type
 from qcompile.regions import constant, sole_user
 from qcompile.unary import UNARY_OPS
@@ -27,9 +28,10 @@ class LowerConvTranspose(ir.passes.InPlacePass):
     with T = ceil(kernel / s) taps a phase r, 0 <= r < s, an axis (the sub-pixel convolution
     of Shi et al., 2016): Reshape, Transpose and Reshape bring the phases side by side. Dilated
     kernels are spread with zeros first; pads become fewer pads of the Conv and, what is left,
-    a Slice. Groups stay. Functions of one number that follow are computed before the phases
-    are moved, beside the Conv. A quantized W (or b) behind a DequantizeLinear, per tensor or
-    per output channel, stays quantized: its integers move, its scales are repeated.
+    a Slice. Groups stay. Functions of one number that follow, and the QuantizeLinear of a
+    QDQ graph, are computed before the phases are moved, beside the Conv. A quantized W (or b)
+    behind a DequantizeLinear, per tensor or per output channel, stays quantized: its integers
+    move, its scales are repeated.
 
     Kept: a computed weight or bias, scales along another axis or in blocks; auto_pad and
     output_shape (ResolveAutoPad runs first); an image whose size is not known.
@@ -198,6 +200,7 @@ def lower(
         assert same is not None
         same.attributes.update(step.attributes)
         made.append((same, step))
+    y = _quantized_alike(build, y)
     build.replace(_interleave(build, y, geometry), others=(*functions[::-1], *restored))
     for new, old in made:
         new.name = old.name
@@ -244,6 +247,18 @@ def _interleave(build: Builder, y: ir.Value, geometry: Geometry) -> ir.Value:
         ],
         shape=[geometry.batch, geometry.outputs, *geometry.size],
     )
+
+
+def _quantized_alike(build: Builder, y: ir.Value) -> ir.Value:
+    """Quantize y as the only reader of the answer does, so that integers are moved."""
+    reader = sole_user(build.old.outputs[0])
+    grid = node_grid(reader) if reader is not None else None
+    if reader is None or reader.op_type != "QuantizeLinear" or grid is None:
+        return y
+    quantize = build.names.quantize(build.graph, y, grid)
+    dequantize = build.names.dequantize(build.graph, quantize.outputs[0], grid)
+    build.graph.insert_before(build.old, [quantize, dequantize])
+    return dequantize.outputs[0]
 
 
 def _restore(

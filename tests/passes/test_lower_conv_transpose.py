@@ -59,6 +59,16 @@ CHANGES = {
         {{ w = DequantizeLinear <axis = 0> (q, s, z)  c = {CONV} (x, w)  e = Reshape (c, a)
           t = Transpose <perm = [0, 1, 4, 2, 5, 3]> (e)  y = Reshape (t, m) }}""",
     ),
+    "a QuantizeLinear after it": (
+        f"""g (float[1,1,3,3] x) => (uint8[1,1,6,6] y) <{WEIGHT}, float s = {{0.5}},
+          uint8 z = {{3}}, float[1,1,6,6] u>
+        {{ u = ConvTranspose {DOUBLE} (x, w)  y = QuantizeLinear (u, s, z) }}""",
+        f"""g (float[1,1,3,3] x) => (uint8[1,1,6,6] y) <{PHASES}, {MOVES}, float s = {{0.5}},
+          uint8 z = {{3}}>
+        {{ c = {CONV} (x, v)  q = QuantizeLinear (c, s, z)  d = DequantizeLinear (q, s, z)
+          r = Reshape (d, a)  t = Transpose <perm = [0, 1, 4, 2, 5, 3]> (r)
+          u = Reshape (t, m)  y = QuantizeLinear (u, s, z) }}""",
+    ),
     "inside a branch": (
         f"""g (bool k, float[1,1,3,3] x) => (float[1,1,6,6] y) <{WEIGHT}>
         {{ y = If (k) <
