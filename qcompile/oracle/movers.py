@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompile.graphs.index_maps import index_maps, pad_widths
 from qcompile.numerics import dequantize, quantize
 from qcompile.oracle import reductions
 from qcompile.oracle.windows import Windows
@@ -114,15 +115,42 @@ def slice_(node: ir.Node, inputs: Inputs) -> Array:
 
 
 def pad(node: ir.Node, inputs: Inputs) -> Array | None:
-    """Pad with a constant; negative pads and other modes are onnxruntime's."""
-    x, pads, value = _input(inputs, 0), _int_list(inputs, 1), _optional(inputs, 2)
-    axes = _int_list(inputs, 3) if _optional(inputs, 3) is not None else list(range(x.ndim))
-    if node.attributes.get_string("mode", "constant") != "constant" or min(pads) < 0:
-        return None
-    around = [(0, 0)] * x.ndim
-    for index, axis in enumerate(axes):
-        around[axis] = (pads[index], pads[index + len(axes)])
-    return np.pad(x, around, constant_values=0 if value is None else value.reshape(()))
+    """Pad, or where the pads are negative crop; with a constant or with what is there."""
+    x, value = _input(inputs, 0), _optional(inputs, 2)
+    if node.attributes.get_string("mode", "constant") != "constant":
+        return chosen(node, inputs)
+    widths = pad_widths(x.ndim, inputs)
+    kept = [slice(max(0, -before), min(0, after) or None) for before, after in widths]
+    around = [(max(0, before), max(0, after)) for before, after in widths]
+    filler = 0 if value is None else value.reshape(())
+    return np.pad(x[tuple(kept)], around, constant_values=filler)
+
+
+def chosen(node: ir.Node, inputs: Inputs) -> Array | None:
+    """A nearest Resize, or a Pad with what is there: an index along every axis."""
+    x = _input(inputs, 0)
+    maps = index_maps(node, x.shape, inputs)
+    return None if maps is None else np.asarray(x[np.ix_(*maps)])
+
+
+def gather(node: ir.Node, inputs: Inputs) -> Array:
+    """Take slices along an axis; an index beyond the table is the last one on its side."""
+    x, indices = _input(inputs, 0), _input(inputs, 1).astype(np.int64)
+    axis = node.attributes.get_int("axis", 0)
+    size = x.shape[axis]
+    indices = np.clip(np.where(indices < 0, indices + size, indices), 0, size - 1)
+    return np.take(x, indices, axis)
+
+
+def expand(node: ir.Node, inputs: Inputs) -> Array:
+    """Repeat along axes of size 1, by NumPy's rule; both shapes may broadcast."""
+    x = _input(inputs, 0)
+    return np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(_int_list(inputs, 1))))
+
+
+def tile(node: ir.Node, inputs: Inputs) -> Array:
+    """Repeat the whole along each axis."""
+    return np.tile(_input(inputs, 0), _int_list(inputs, 1))
 
 
 def where(node: ir.Node, inputs: Inputs) -> Array:
@@ -164,7 +192,9 @@ def _int_list(inputs: Inputs, index: int) -> list[int]:
 MOVERS: dict[str, Mover] = {
     "Concat": concat,
     "DequantizeLinear": dequantize_linear,
+    "Expand": expand,
     "Flatten": flatten,
+    "Gather": gather,
     "Identity": identity,
     "MaxPool": max_pool,
     "Pad": pad,
@@ -172,8 +202,10 @@ MOVERS: dict[str, Mover] = {
     "ReduceMax": reductions.reduce_max,
     "ReduceMin": reductions.reduce_min,
     "Reshape": reshape,
+    "Resize": chosen,
     "Slice": slice_,
     "Squeeze": squeeze,
+    "Tile": tile,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
     "Where": where,
