@@ -9,14 +9,18 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnxruntime.quantization import quantize_static
 
 from qcompile import cli
 from qcompile.doctor.check_sums import largest_pairs, saturating_channels
 from qcompile.doctor.diagnose import diagnose
 from qcompile.doctor.finding import Finding, Severity
 from qcompile.doctor.repair import repair
+from qcompile.errors import CompileError
 from qcompile.targets import find_target
 from tests.foreign_models import run_onnxruntime
+from tests.passes.test_foreign_qdq import Samples, small_network
 
 HEADER = '< ir_version: 8, opset_import: ["" : {opset}] >\n'
 
@@ -364,6 +368,39 @@ def test_says_what_stays_float_on_a_target() -> None:
     assert (finding.severity, finding.code) == (INFO, "stays-float")
     assert finding.where == "1 x LpNormalization (LpNormalization_0)"
     assert "no integer kernel for LpNormalization: 0 multiply-accumulates" in finding.what
+
+
+def test_broken_models_are_refused_in_one_line() -> None:
+    """Two bytes of a model changed: what comes is a finding or an error of one line."""
+    random = np.random.default_rng(0)
+    bases = [case[0].SerializeToString() for case in PRESENT.values()]
+    bases = [base for base in bases if len(base) < 5000]
+    problems, examined = [], 0
+    for _ in range(300):
+        data = bytearray(bases[random.integers(len(bases))])
+        for position in random.integers(len(data), size=2):
+            data[position] = random.integers(256)
+        broken = onnx.ModelProto()
+        try:
+            broken.ParseFromString(bytes(data))
+        except DecodeError:
+            continue
+        try:
+            diagnose(broken)
+            repair(broken)
+            examined += 1
+        except CompileError as error:
+            problems.append(error.problem)
+    assert min(len(problems), examined) > 5
+    assert not any("\n" in problem for problem in problems)
+
+
+def test_what_another_quantizer_writes_has_no_error(tmp_path: Path) -> None:
+    onnx.save(small_network(np.random.default_rng(0)), tmp_path / "float.onnx")
+    quantize_static(tmp_path / "float.onnx", tmp_path / "q.onnx", Samples(), per_channel=True)
+    proto = onnx.load(tmp_path / "q.onnx")
+    assert {finding.code for finding in diagnose(proto)} == {"shared-scale", "saturation"}
+    assert repair(proto)[1] == []
 
 
 def test_pairs_of_products() -> None:

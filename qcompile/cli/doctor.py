@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,14 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_argument("--target", metavar="NAME", help="also say what stays float there")
+    parser.add_argument(
+        "--shape",
+        type=options.shape,
+        action="append",
+        default=[],
+        metavar="input=1,3,224,224",
+        help="fix the shape of an input, which a target wants; may be repeated",
+    )
     parser.add_argument("--fix", action="store_true", help="repair what is safe, into -o")
     parser.add_argument("-o", "--out", type=Path, metavar="OUT.onnx")
     options.add_json(parser)
@@ -48,8 +56,9 @@ def run_doctor(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int
     target = find_target(args.target) if args.target else None
     proto = read(args.model)
     try:
-        findings = diagnose(proto, target)
-        done, remaining = _repair(proto, args.out, target) if args.fix else ([], findings)
+        examine = functools.partial(diagnose, target=target, shapes=dict(args.shape))
+        findings = examine(proto)
+        done, remaining = _repair(proto, args.out, examine) if args.fix else ([], findings)
     except CompileError as error:
         where = f"{args.model}: {error.where}" if error.where else str(args.model)
         raise CompileError(error.problem, where=where, hint=error.hint) from error
@@ -84,16 +93,17 @@ def describe(path: Path, findings: Sequence[Finding]) -> str:
     return "\n".join([f"{path}: {said or 'nothing found'}{mend}", *map(str, findings)])
 
 
-def _repair(proto: Any, out: Path, target: Any) -> tuple[list[str], list[Finding]]:
+def _repair(
+    proto: Any, out: Path, examine: Callable[[Any], list[Finding]]
+) -> tuple[list[str], list[Finding]]:
     """Write the repaired model; return what was done and what remains."""
     import onnx_ir as ir
 
     from qcompile.artifact import graph_bytes
-    from qcompile.doctor.diagnose import diagnose
     from qcompile.doctor.repair import repair
     from qcompile.files import write_atomic
 
     model, done = repair(proto)
-    remaining = diagnose(ir.to_proto(model), target)
+    remaining = examine(ir.to_proto(model))
     write_atomic(out, graph_bytes(model))
     return done, remaining

@@ -26,8 +26,9 @@ from qcompile.doctor.check_weights import check_weights
 from qcompile.doctor.finding import Check, Finding, Severity
 from qcompile.doctor.graph import nodes
 from qcompile.errors import CompileError, UnsupportedOpError
+from qcompile.importer.input_shapes import Shapes
 from qcompile.importer.load_model import load_model
-from qcompile.importer.model_file import check_model, read_file
+from qcompile.importer.model_file import EXPORT_AGAIN, check_model, read_file
 from qcompile.importer.opset import default_opset, inline_functions, one_line
 from qcompile.importer.quantized_forms import expand_quantized_forms
 from qcompile.target import Target
@@ -50,7 +51,9 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def diagnose(proto: onnx.ModelProto, target: Target | None = None) -> list[Finding]:
+def diagnose(
+    proto: onnx.ModelProto, target: Target | None = None, shapes: Shapes | None = None
+) -> list[Finding]:
     """Return all findings, the errors first.
 
     Forms other than QDQ are looked at as the importer writes them out.
@@ -58,12 +61,13 @@ def diagnose(proto: onnx.ModelProto, target: Target | None = None) -> list[Findi
     Args:
         proto: The model, which is left as it is.
         target: Whose kernels are asked what stays float.
+        shapes: Shapes of inputs that the model leaves open; only a target needs them.
 
     Raises:
         CompileError: It is no ONNX model.
     """
-    findings = list(_opset(proto))
     model = prepared(proto)
+    findings = list(_opset(proto))
     try:
         expand_quantized_forms(model)
         model = with_types(model)
@@ -72,7 +76,7 @@ def diagnose(proto: onnx.ModelProto, target: Target | None = None) -> list[Findi
     for check in CHECKS:
         findings += check(model.graph)
     if target is not None:
-        findings += _on_target(proto, target)
+        findings += _on_target(proto, target, shapes)
     order = list(Severity)
     return sorted(findings, key=lambda finding: order.index(finding.severity))
 
@@ -102,13 +106,27 @@ def prepared(proto: onnx.ModelProto) -> ir.Model:
     if opset is not None and opset < PER_CHANNEL_OPSET:
         copy = raise_opset(copy)
     check_model(copy)
-    model = ir.from_proto(inline_functions(copy))
+    model = deserialized(inline_functions(copy))
     for step in (
         common.RemoveInitializersFromInputsPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
     ):
         step(model)
     return with_types(model)
+
+
+def deserialized(proto: onnx.ModelProto) -> ir.Model:
+    """Return the model as onnx_ir has it.
+
+    Raises:
+        CompileError: It is no valid ONNX model.
+    """
+    try:
+        return ir.from_proto(proto)
+    except ir.serde.SerdeError as error:
+        raise CompileError(
+            f"not a valid ONNX model: {one_line(error.__cause__ or error)}", hint=EXPORT_AGAIN
+        ) from error
 
 
 def raise_opset(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -138,7 +156,7 @@ def _opset(proto: onnx.ModelProto) -> Iterator[Finding]:
     opset = default_opset(proto)
     if opset is None or opset >= PER_CHANNEL_OPSET:
         return
-    model = ir.from_proto(proto)
+    model = deserialized(proto)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     count = sum(is_per_channel(node) for node in nodes(model.graph))
     if count:
@@ -153,9 +171,13 @@ def _opset(proto: onnx.ModelProto) -> Iterator[Finding]:
         )
 
 
-def _on_target(proto: onnx.ModelProto, target: Target) -> Iterator[Finding]:
+def _on_target(
+    proto: onnx.ModelProto, target: Target, shapes: Shapes | None
+) -> Iterator[Finding]:
+    from qcompile.compiler import float_passes, run_passes  # they bring the compiler along
+
     try:
-        model = load_model(proto)
+        model = run_passes(load_model(proto, shapes), float_passes())
     except CompileError as error:
         yield _refused(error)
         return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
 import onnx
 import onnx.external_data_helper as external
+import onnx.numpy_helper
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -14,6 +16,23 @@ from qcompile.errors import CompileError
 from qcompile.importer.opset import one_line
 
 Source = Path | str | onnx.ModelProto | ir.Model
+
+TYPED = {
+    onnx.TensorProto.FLOAT: "float_data",
+    onnx.TensorProto.DOUBLE: "double_data",
+    onnx.TensorProto.INT64: "int64_data",
+} | dict.fromkeys(
+    (
+        onnx.TensorProto.INT32,
+        onnx.TensorProto.INT16,
+        onnx.TensorProto.INT8,
+        onnx.TensorProto.UINT16,
+        onnx.TensorProto.UINT8,
+        onnx.TensorProto.BOOL,
+    ),
+    "int32_data",
+)
+"""Where a tensor keeps its numbers if not as raw bytes."""
 
 EXPORT_AGAIN = "export it again, or copy it again in binary mode"
 
@@ -79,11 +98,45 @@ def check_model(model: onnx.ModelProto) -> None:
         )
     try:
         onnx.checker.check_model(model)
+        _check_lengths(model.graph)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise CompileError(
             f"not a valid ONNX model: {one_line(error)}",
             hint="export it again; onnx.checker.check_model shows the whole message",
         ) from error
+    _check_sizes(model)
+
+
+def _check_lengths(graph: onnx.GraphProto) -> None:
+    """Refuse constants with more or fewer numbers than their shapes say.
+
+    Raises:
+        ValueError: Names the first; the checker of onnx looks at raw bytes only.
+    """
+    tensors = list(graph.initializer)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _check_lengths(attribute.g)
+            tensors += [attribute.t] if attribute.HasField("t") else []
+    for tensor in tensors:
+        if tensor.data_type in TYPED and not tensor.HasField("raw_data"):
+            held = len(getattr(tensor, TYPED[tensor.data_type]))
+            if held != math.prod(tensor.dims):
+                raise ValueError(f"{tensor.name!r} holds {held} numbers for {tensor.dims}")
+
+
+def _check_sizes(model: onnx.ModelProto) -> None:
+    """Refuse weights with more or fewer bytes than their shape and type say."""
+    for tensor in model.graph.initializer:
+        try:
+            onnx.numpy_helper.to_array(tensor)
+        except Exception as error:
+            raise CompileError(
+                f"its numbers cannot be read: {one_line(error)}",
+                where=f"constant {tensor.name!r}",
+                hint=EXPORT_AGAIN,
+            ) from error
 
 
 def _refuse_half(model: onnx.ModelProto) -> None:
