@@ -26,14 +26,22 @@ Model = tuple[Callable[[], Any], Callable[[], dict[str, Any]]]
 
 
 def open_qcompile(path: Path, inputs: Arrays) -> Model:
-    """Return a run of a library that qcompile built, with TVM's runtime alone."""
-    import tvm
-    from tvm.runtime.vm import VirtualMachine
+    """Return a run of a library that qcompile built."""
+    import ctypes
 
-    device = tvm.cpu()
-    call = VirtualMachine(tvm.runtime.load_module(str(path)), device)["main"]
-    tensors = [tvm.runtime.tensor(array.reshape(-1), device) for array in inputs.values()]
-    return lambda: call(*tensors), lambda: {"output": call(*tensors).numpy()}
+    import numpy
+
+    library = ctypes.CDLL(str(path))
+    interface = ctypes.string_at(library.model_interface).decode().splitlines()
+    _, dtype, shape = next(line for line in interface if line.startswith("output")).split(" ")
+    answer = numpy.empty([int(size) for size in shape.split(",")], dtype)
+    given = [numpy.ascontiguousarray(array) for array in inputs.values()]
+    pointers = (ctypes.c_void_p * len(given))(*(array.ctypes.data for array in given))
+    target = (ctypes.c_void_p * 1)(answer.ctypes.data)
+    return (
+        lambda: library.model_run(pointers, target),
+        lambda: (library.model_run(pointers, target), {"output": answer})[1],
+    )
 
 
 def open_onnxruntime(path: Path, inputs: Arrays) -> Model:

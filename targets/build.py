@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from qcompile.bundle.c_source import Source
+from qcompile.bundle.c_text import c_string
 from qcompile.bundle.memory import aligned
 from qcompile.errors import CompileError
 from qcompile.importer.opset import one_line
 from qcompile.targets.linker import linker
+from qcompile.targets.runner import dtype_of, shape_of
 
 FLAGS = ("-shared", "-fPIC", "-O2", "-pthread", "-Wl,--build-id=none", "-Wl,-z,noexecstack")
 OWN = ("parallel.c", "remote.c")
@@ -32,7 +34,8 @@ model_weights:
 def build_library(source: Source, triple: str) -> bytes:
     """Return the bytes of the shared library; the same source gives the same bytes.
 
-    It has `model_run` and `model_threads`, as the C bundle and `parallel.c` define them.
+    It has `model_run` and `model_threads`, as the C bundle and `parallel.c` define them, and
+    `model_interface`, a text: one line `input float32 1,3,224,224` or `output ...` each.
 
     Args:
         source: The program, its memory plan, its inputs and outputs.
@@ -65,8 +68,19 @@ def library_files(source: Source) -> Mapping[str, bytes]:
     return {
         "model.h": source.header().encode(),
         "model.c": source.model().encode(),
+        "interface.c": interface(source).encode(),
         **{name: native.joinpath(name).read_bytes() for name in OWN},
         "weights.S": WEIGHTS.encode(),
         "weights.bin": b"".join(data.ljust(aligned(len(data)), b"\0") for data in constants),
         "kernels.o": source.program.object_code,
     }
+
+
+def interface(source: Source) -> str:
+    """Return the C file that says what the library takes and gives."""
+    lines = [
+        f"{kind} {dtype_of(value).name} {','.join(map(str, shape_of(value) or (1,)))}\n"
+        for kind, values in (("input", source.inputs), ("output", source.outputs))
+        for value in values
+    ]
+    return f"const char model_interface[] = {c_string(''.join(lines))};\n"

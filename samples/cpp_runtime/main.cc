@@ -1,77 +1,73 @@
-// Runs the library of an artifact once, with TVM's runtime and without Python.
+// Runs the library of an artifact once: one float32 input, one output, as plain numbers.
 //
-// cpp_runtime LIBRARY.so INPUT.bin OUTPUT.bin: one float32 input, one output, as plain numbers.
-#include <tvm/ffi/container/tensor.h>
-#include <tvm/ffi/extra/module.h>
-#include <tvm/ffi/function.h>
+// cpp_runtime LIBRARY.so INPUT.bin OUTPUT.bin [THREADS]
+#include <dlfcn.h>
 
-#include <algorithm>
-#include <cstdint>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-namespace ffi = tvm::ffi;
+using Run = void(const void* const inputs[], void* const outputs[]);
+using Threads = void(int);
 
-constexpr int kPooled = 2;  // the allocator of the virtual machine that keeps its memory
+// A symbol of the library.
+template <typename T>
+T* Find(void* library, const char* name) {
+  void* const found = dlsym(library, name);
+  if (!found) throw std::runtime_error(std::string("the library has no ") + name);
+  return reinterpret_cast<T*>(found);
+}
 
-// Memory for a tensor, aligned for every vector instruction.
-struct AlignedMemory {
-  void AllocData(DLTensor* tensor) {
-    constexpr std::size_t kAlignment = 64;
-    const std::size_t bytes = ffi::GetDataSize(*tensor);
-    const std::size_t room = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    tensor->data = std::aligned_alloc(kAlignment, room);
+// How many numbers the first line of the interface that begins with `kind` stands for.
+std::size_t Elements(const char* interface, const std::string& kind) {
+  std::istringstream lines(interface);
+  for (std::string name, dtype, shape; lines >> name >> dtype && std::getline(lines, shape);) {
+    if (name != kind) continue;
+    if (dtype != "float32") throw std::runtime_error("the " + kind + " is " + dtype);
+    std::size_t count = 1;
+    std::istringstream sizes(shape);
+    for (std::string size; std::getline(sizes, size, ',');) count *= std::stoul(size);
+    return count;
   }
-  void FreeData(DLTensor* tensor) { std::free(tensor->data); }
-};
+  throw std::runtime_error("the library has no " + kind);
+}
 
-std::vector<char> Read(const std::string& path) {
+std::vector<char> Read(const std::string& path, std::size_t bytes) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw std::runtime_error(path + ": cannot be read");
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-// The virtual machine in the library, ready to run on the CPU.
-ffi::Module LoadMachine(const std::string& path) {
-  ffi::Module library = ffi::Module::LoadFromFile(path);
-  ffi::Module machine =
-      library->GetFunction("vm_load_executable").value()().cast<ffi::Module>();
-  machine->GetFunction("vm_initialization").value()(
-      static_cast<int>(kDLCPU), 0, kPooled, static_cast<int>(kDLCPU), 0, kPooled);
-  return machine;
-}
-
-int Run(const std::string& library, const std::string& input, const std::string& output) {
-  ffi::Module machine = LoadMachine(library);
-  const std::vector<char> bytes = Read(input);
-  const int64_t elements = static_cast<int64_t>(bytes.size() / sizeof(float));
-  // Every input and output is one flat row of numbers.
-  ffi::Tensor x = ffi::Tensor::FromNDAlloc(AlignedMemory(), ffi::Shape({elements}),
-                                           DLDataType{kDLFloat, 32, 1}, DLDevice{kDLCPU, 0});
-  std::copy(bytes.begin(), bytes.end(), static_cast<char*>(x.data_ptr()));
-  ffi::Tensor y = machine->GetFunction("main").value()(x).cast<ffi::Tensor>();
-  const DLTensor* result = y.GetDLTensorPtr();
-  std::ofstream file(output, std::ios::binary);
-  file.write(static_cast<const char*>(result->data),
-             static_cast<std::streamsize>(ffi::GetDataSize(*result)));
-  file.close();
-  if (!file) throw std::runtime_error(output + ": cannot be written");
-  return 0;
+  std::vector<char> data{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (data.size() != bytes) {
+    throw std::runtime_error(path + ": the model takes " + std::to_string(bytes) + " bytes");
+  }
+  return data;
 }
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::cerr << "usage: cpp_runtime LIBRARY.so INPUT.bin OUTPUT.bin\n";
+  if (argc != 4 && argc != 5) {
+    std::cerr << "usage: cpp_runtime LIBRARY.so INPUT.bin OUTPUT.bin [THREADS]\n";
     return 2;
   }
   try {
-    return Run(argv[1], argv[2], argv[3]);
+    void* const library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+    if (!library) throw std::runtime_error(dlerror());
+    const char* const interface = Find<const char>(library, "model_interface");
+    const std::vector<char> input = Read(argv[2], Elements(interface, "input") * sizeof(float));
+    std::vector<char> output(Elements(interface, "output") * sizeof(float));
+    Find<Threads>(library, "model_threads")(argc == 5 ? std::atoi(argv[4]) : 1);
+    const void* const inputs[] = {input.data()};
+    void* const outputs[] = {output.data()};
+    Find<Run>(library, "model_run")(inputs, outputs);
+    std::ofstream file(argv[3], std::ios::binary);
+    file.write(output.data(), static_cast<std::streamsize>(output.size()));
+    file.close();
+    if (!file) throw std::runtime_error(std::string(argv[3]) + ": cannot be written");
+    return 0;
   } catch (const std::exception& error) {
     std::cerr << "cpp_runtime: error: " << error.what() << "\n";
     return 1;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -26,7 +25,7 @@ SECONDS = 120
 def build(program: Path, **variables: str) -> None:
     subprocess.run(
         ["bash", str(SAMPLE / "build.sh"), str(program)],
-        env={**os.environ, "PYTHON": sys.executable, **variables},
+        env={**os.environ, **variables},
         check=True,
         timeout=SECONDS,
     )
@@ -61,7 +60,7 @@ def test_here(target: str, tmp_path: Path) -> None:
 @needs_board
 def test_on_a_board(tmp_path: Path) -> None:
     program = tmp_path / "cpp_runtime"
-    build(program, SITE=str(BOARD / "site"), CXX=LINKER)
+    build(program, CXX=LINKER)
     sysroot = BOARD / "sysroot"
     libraries = [str(sysroot / each / "aarch64-linux-gnu") for each in ("usr/lib", "lib")]
     emulator = ["qemu-aarch64", "-cpu", "neoverse-n1", "-L", str(sysroot)]
