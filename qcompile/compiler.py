@@ -38,6 +38,7 @@ from qcompile.passes.fuse_layer_norm import FuseLayerNorm
 from qcompile.passes.fuse_matmul_bias import FuseMatMulBias
 from qcompile.passes.insert_observers import InsertObservers
 from qcompile.passes.insert_qdq import InsertQdq
+from qcompile.passes.lower_conv_1d import LowerConv1d
 from qcompile.passes.lower_conv_transpose import LowerConvTranspose
 from qcompile.passes.lower_depth_to_space import LowerDepthToSpace
 from qcompile.passes.lower_gemm import LowerGemm
@@ -90,6 +91,7 @@ def float_passes() -> tuple[PassBase, ...]:
         FoldChannelAffine(),
         FuseMatMulBias(),
         FoldScalarFactors(),
+        LowerConv1d(),
         LowerConvTranspose(),
         MergeActivations(),
         RemoveIdentities(),
