@@ -13,7 +13,7 @@ from qcompile.targets.layout import Halo, Layout, round_up
 
 EIGHT_BITS = (ir.DataType.UINT8, ir.DataType.INT8)
 
-SPATIAL_OPS = frozenset({ops.QCONV, ops.QAVERAGEPOOL, "MaxPool"})
+SPATIAL_OPS = frozenset({ops.QCONV, ops.QAVERAGEPOOL, ops.QRESIZE, "MaxPool"})
 """Operators with a window: their rank-4 tensors are channels-last images."""
 
 SAME_KIND_OPS = frozenset(
@@ -23,10 +23,14 @@ SAME_KIND_OPS = frozenset(
         ops.QLUT,
         ops.QREDUCESUM,
         "Concat",
+        "Expand",
+        "Gather",
         "Pad",
         "ReduceMax",
         "ReduceMin",
+        "Resize",
         "Slice",
+        "Tile",
         "Where",
     }
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qcompile.oracle import arithmetic, batch_matmul, dynamic, elementwise, reductions
+from qcompile.oracle import arithmetic, batch_matmul, dynamic, elementwise, reductions, resize
 from qcompile.oracle.steps import Operator
 
 OPERATORS: Mapping[str, Operator] = {
@@ -13,6 +13,7 @@ OPERATORS: Mapping[str, Operator] = {
     **dynamic.ARITHMETIC,
     **elementwise.ARITHMETIC,
     **reductions.ARITHMETIC,
+    **resize.ARITHMETIC,
 }
 """Operator -> its function of (node, input arrays)."""
 
@@ -22,5 +23,6 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     **dynamic.REQUIRED,
     **elementwise.REQUIRED,
     **reductions.REQUIRED,
+    **resize.REQUIRED,
 }
 """The attributes that have no default; the others default as in ONNX's Conv and Softmax."""

@@ -12,7 +12,17 @@ from qcompile.graphs.qdq import node_grid, real_constant
 from qcompile.graphs.reduced_axes import constant_axes
 from qcompile.regions import data_inputs
 from qcompile.targets.emitter import Emitter
-from qcompile.targets.rules import borders, conv, elementwise, moves, pools, reductions, softmax
+from qcompile.targets.rules import (
+    borders,
+    choices,
+    conv,
+    elementwise,
+    moves,
+    pools,
+    reductions,
+    resize,
+    softmax,
+)
 
 Rule = Callable[[ir.Node, Emitter], None]
 
@@ -21,8 +31,10 @@ RULES: Mapping[str, Rule] = {
     **elementwise.RULES,
     **pools.RULES,
     **reductions.RULES,
+    **resize.RULES,
     **softmax.RULES,
     **moves.RULES,
+    **choices.RULES,
     **borders.RULES,
 }
 
@@ -44,8 +56,9 @@ def has_rule(node: ir.Node) -> bool:
     eight = all(value.dtype in EIGHT_BITS for value in operands)
     if node.op_type in reductions.RULES and constant_axes(node) is None:
         return False
-    constant_mode = node.attributes.get_string("mode", "constant") == "constant"
-    return eight and node.op_type in RULES and (node.op_type != "Pad" or constant_mode)
+    if node.op_type in choices.RULES and not choices.runs(node):
+        return False
+    return eight and node.op_type in RULES
 
 
 def emit_node(node: ir.Node, emit: Emitter) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from qcompile import ops
 from qcompile.targets.emitter import Emitter, zero_point_of
 from qcompile.targets.kernels.concat import Concat
 from qcompile.targets.kernels.move import Move
@@ -13,17 +14,26 @@ from qcompile.targets.kernels.view import View, align
 from qcompile.targets.layout import Halo
 from qcompile.targets.rules.operands import dtype_of, integers, operand, optional, vector
 
+PRODUCTS = (ops.QBATCHMATMUL, ops.QDYNAMICBATCHMATMUL)
+
 
 def emit_reshape(node: ir.Node, emit: Emitter) -> None:
     """Emit a Reshape, Flatten, Squeeze, Unsqueeze or Identity."""
-    _move(node, emit, emit.view(operand(node, 0)))
+    move(node, emit, emit.view(operand(node, 0)))
 
 
 def emit_transpose(node: ir.Node, emit: Emitter) -> None:
-    """Emit a Transpose; from rows of channels to images it is often no work."""
-    x = emit.view(operand(node, 0))
-    order = node.attributes.get_ints("perm") or list(reversed(range(len(x.shape))))
-    _move(node, emit, x.transpose(order))
+    """Emit a Transpose; from rows of channels to images it is often no work.
+
+    A product of two activations reads through the transposed view: nothing moves for it.
+    """
+    x, y = operand(node, 0), node.outputs[0]
+    order = node.attributes.get_ints("perm") or list(reversed(range(len(emit.view(x).shape))))
+    turned = emit.view(x).transpose(order)
+    if any(user.op_type in PRODUCTS for user in y.consumers()):
+        emit.defer(y, x, turned, lambda: move(node, emit, turned))
+        return
+    move(node, emit, turned)
 
 
 def emit_slice(node: ir.Node, emit: Emitter) -> None:
@@ -38,11 +48,11 @@ def emit_slice(node: ir.Node, emit: Emitter) -> None:
         taken[axis % len(x.shape)] = range(*slice(start, end, step).indices(size))
     first = [numbers.start for numbers in taken]
     extents = [len(numbers) for numbers in taken]
-    _move(node, emit, x.slice(first, extents, [numbers.step for numbers in taken]))
+    move(node, emit, x.slice(first, extents, [numbers.step for numbers in taken]))
 
 
 def emit_pad(node: ir.Node, emit: Emitter) -> None:
-    """Emit a Pad with a constant."""
+    """Emit a Pad with a constant; `choices` has the other modes."""
     x, y = operand(node, 0), node.outputs[0]
     source = emit.view(x)
     rank = len(source.shape)
@@ -81,7 +91,7 @@ def emit_concat(node: ir.Node, emit: Emitter) -> None:
     emit.produce(node, template, [emit.buffer(part) for part in parts])
 
 
-def _move(node: ir.Node, emit: Emitter, x: View) -> None:
+def move(node: ir.Node, emit: Emitter, x: View) -> None:
     """Emit y = x in row-major order, or only another name where nothing would move."""
     source, y = operand(node, 0), node.outputs[0]
     target = emit.view(y)
@@ -114,6 +124,5 @@ RULES: dict[str, Callable[[ir.Node, Emitter], None]] = {
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"), emit_reshape),
     "Transpose": emit_transpose,
     "Slice": emit_slice,
-    "Pad": emit_pad,
     "Concat": emit_concat,
 }
