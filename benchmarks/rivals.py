@@ -9,9 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnx
+import onnx.version_converter
+
 from benchmark_model import BenchmarkModel, Sample
+from onnx_graph import OPSET
 from packages import CACHE
 from qcompile.files import write_atomic
+
+PER_CHANNEL_OPSET = 13
 
 
 def onnxruntime_int8(model: BenchmarkModel, *, signed: bool = False) -> Path:
@@ -42,8 +48,11 @@ def _quantize_static(
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    prepared, made = folder / "prepared.onnx", folder / "int8.onnx"
-    quant_pre_process(str(source), str(prepared))
+    current, prepared, made = (
+        folder / name for name in ("current.onnx", "prepared.onnx", "int8.onnx")
+    )
+    onnx.save(in_current_opset(onnx.load(source)), current)
+    quant_pre_process(str(current), str(prepared), skip_symbolic_shape=True)
     quantization.quantize_static(
         str(prepared),
         str(made),
@@ -54,6 +63,14 @@ def _quantize_static(
         per_channel=True,
     )
     return made
+
+
+def in_current_opset(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model in an opset that has scales per channel, which older ones lack."""
+    (opset,) = (each.version for each in model.opset_import if each.domain == "")
+    if opset >= PER_CHANNEL_OPSET:
+        return model
+    return onnx.version_converter.convert_version(model, OPSET)
 
 
 def _reader(calibration: list[Sample]) -> Any:
