@@ -245,6 +245,52 @@ def test_integers_of_a_convolution_are_exact() -> None:
     assert kinds.count("Cast") == 2  # of the input and of its zero point
 
 
+def dynamic_lstm(directions: int, per_channel: bool) -> onnx.ModelProto:
+    form = Foreign((1, 2, 6))
+    hidden, count = 4, 16 if per_channel else 1
+    parameters = []
+    for rows in (6, hidden):
+        parameters.append(
+            (
+                form.constant(bytes_of(directions, rows, 4 * hidden, dtype="i1")),
+                form.constant(
+                    scales(directions, count) if per_channel else scales(directions)
+                ),
+                form.constant(
+                    np.zeros((directions, count) if per_channel else directions, "i1")
+                ),
+            )
+        )
+    (w, w_scale, w_zero), (r, r_scale, r_zero) = parameters
+    bias = form.constant(RANDOM.normal(0, 0.1, (directions, 8 * hidden)).astype("f4"))
+    inputs = ["x", w, r, bias, "", "", "", "", w_scale, w_zero, r_scale, r_zero]
+    direction = "bidirectional" if directions == 2 else "forward"
+    return form.model(
+        form.contrib("DynamicQuantizeLSTM", inputs, hidden_size=hidden, direction=direction)
+    )
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_dynamic_lstm_computes_in_float(directions: int, per_channel: bool) -> None:
+    """One step from state 0: what the file's rounding of its input to 8 bits costs.
+
+    A gate is off by d = step / 2 * sum |w| at most; the output gate moves h by d / 4 and
+    the cell, 5 / 4 d off, by no more than itself.
+    """
+    proto = dynamic_lstm(directions, per_channel)
+    model = load_model(proto)
+    assert [node.op_type for node in model.graph] == ["LSTM"]
+    x = np.random.default_rng(5).normal(0, 1, (1, 2, 6)).astype("f4")
+    w = model.graph[0].inputs[1]
+    assert w is not None
+    assert w.const_value is not None
+    step = (max(x.max(), 0) - min(x.min(), 0)) / 255
+    gate = step / 2 * np.abs(w.const_value.numpy()).sum(axis=2).max()
+    apart = np.abs(run_onnxruntime(ir.to_proto(model), x) - run_onnxruntime(proto, x))
+    assert 0 < apart.max() <= 1.5 * gate
+
+
 def test_dynamic_convolution_compiles_without_calibration() -> None:
     proto = conv_integer("float")
     x = np.random.default_rng(7).normal(0, 1.5, IMAGE).astype("f4")

@@ -553,11 +553,11 @@ FORMS = {
               (x, s, z, s, z) }""",
         r"\(QLinearSoftmax\): it is a Softmax over several axes",
     ),
-    "recurrent": (
+    "recurrent, computed weights": (
         """g (float[1,1,2] x, uint8[1,2,8] w, float[1] s, uint8[1] z) => (float[1,1,1,2] y)
         { y = com.microsoft.DynamicQuantizeLSTM <hidden_size: int = 2> (x, w, w, , , , , ,
               s, z, s, z) }""",
-        r"\(DynamicQuantizeLSTM\): recurrent layers .*\n  hint: give the float model",
+        r"\(DynamicQuantizeLSTM\): its weight is not a constant",
     ),
     "4 bits, no weight": (
         """g (int4[1,4] x) => (float[1,4] y) <float s = {0.5}>

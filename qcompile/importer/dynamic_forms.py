@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from qcompile.importer.expansion import Expansion
+from qcompile.graphs.rewriting import take_over
+from qcompile.importer.expansion import Array, Expansion
+from qcompile.importer.nbits import dequantized
 
 
 def dynamic_quantize_matmul(expansion: Expansion) -> None:
@@ -73,12 +75,35 @@ def conv_integer(expansion: Expansion) -> None:
 
 
 def dynamic_quantize_lstm(expansion: Expansion) -> None:
-    """Refuse it: no kernel takes the integers of a recurrent step."""
-    expansion.refuse(
-        "recurrent layers that are quantized dynamically are not read",
-        "give the float model, or leave LSTM out of the quantization "
-        "(onnxruntime: op_types_to_quantize)",
-    )
+    """DynamicQuantizeLSTM(X, W, R, ...) = LSTM(X, (W^T - z_W) * s_W, (R^T - z_R) * s_R, ...).
+
+    The weights are the file's own, as float32; its input and state stay float, which the
+    file would round to 8 bits in every step. So the answers are nearer to the float model's
+    than onnxruntime's, and not the same.
+    """
+    w = expansion.constant("W", _gates(expansion, 1, 8))
+    r = expansion.constant("R", _gates(expansion, 2, 10))
+    rest = [expansion.input(index) for index in range(3, 8)]
+    while rest and rest[-1] is None:
+        rest.pop()
+    attributes = dict(expansion.node.attributes)
+    count = len(expansion.node.outputs)
+    first = expansion.emit("LSTM", [expansion.needed(0), w, r, *rest], attributes)
+    made = first.producer()
+    assert made is not None
+    made.resize_outputs(count)
+    for old, new in zip(expansion.node.outputs[1:], made.outputs[1:], strict=True):
+        take_over(old, new)
+    expansion.finish(first)
+
+
+def _gates(expansion: Expansion, index: int, scale_index: int) -> Array:
+    """Return a weight [directions, inputs, 4 * hidden] with the last two swapped."""
+    integers = expansion.number(index, "its weight")
+    shape = (len(integers), 1, -1)
+    scale = expansion.number(scale_index, "its scale").reshape(shape)
+    zero_point = expansion.number(scale_index + 1, "its zero point").reshape(shape)
+    return np.ascontiguousarray(dequantized(integers, scale, zero_point).swapaxes(1, 2))
 
 
 def _matmul_to_float(
