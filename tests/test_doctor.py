@@ -95,6 +95,11 @@ LONELY = """g (float[4] x) => (float[4] y) <float s = {0.5}, uint8 z = {128}>
   r = Cast <to = 2> (a)  t = BitShift <direction = "LEFT"> (r, q)
   y = DequantizeLinear(t, s, z) }"""
 
+EDGE = """g (float[1,1,4,4] x) => (float[1,1,4,4] y) <float s = {{0.5}}, uint8 z = {{128}}>
+{{ q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)
+   m = AveragePool <kernel_shape = [1, 1]> (d)  {step}
+   a = Add(d, {summand})  p = QuantizeLinear(a, s, z)  y = DequantizeLinear(p, s, z) }}"""
+
 TWICE = """g (float[4] x) => (float[4] y) <float s = {0.5}, uint8 z = {128}>
 { q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)
   p = QuantizeLinear(d, s, z)  y = DequantizeLinear(p, s, z) }"""
@@ -161,6 +166,12 @@ PRESENT: dict[str, tuple[onnx.ModelProto, Severity, bool, str]] = {
     "redundant-pair": (network(TWICE), INFO, True, "with the same scale just before"),
     "lonely-quantize": (network(LONELY), WARNING, False, "go to node 't' (BitShift)"),
     "lonely-dequantize": (network(LONELY), WARNING, False, "come from node 't' (BitShift)"),
+    "missing-pair": (
+        network(EDGE.format(step="", summand="m")),
+        WARNING,
+        False,
+        "gives node 'a' (Add) a float one",
+    ),
     "float-weight": (network(FLOAT_WEIGHT), WARNING, False, "its weight is float"),
     "float-activation": (model(left="x", bias=""), WARNING, False, "its input 'x' is float"),
     "shared-scale": (
@@ -203,6 +214,11 @@ ABSENT: dict[str, onnx.ModelProto] = {
     "plain": model(),
     "uint8 around 128": model(
         stored="uint8", w="1, 127, 128, 4, 129, 255", zw="128, 128, 128"
+    ),
+    "a pair at every edge": network(
+        EDGE.format(
+            step="r = QuantizeLinear(m, s, z)  t = DequantizeLinear(r, s, z)", summand="t"
+        )
     ),
     "moved integers": network(POOL.format(scale="0.5", zero_point="128")),
     "padding on the grid": network(PAD.format(filler="-1.5")),

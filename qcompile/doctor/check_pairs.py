@@ -18,7 +18,7 @@ from qcompile.doctor.graph import (
     stored_source,
 )
 from qcompile.graphs.qdq import activation, node_grid
-from qcompile.regions import constant, is_move
+from qcompile.regions import constant, find_regions, is_move
 
 INTEGER_OPS = frozenset({"MatMulInteger", "ConvInteger", "Cast"})
 """What reads or gives integers by its nature."""
@@ -60,6 +60,34 @@ def check_float_sides(graph: ir.Graph) -> Iterator[Finding]:
                 "computed in float",
                 "put a pair of QuantizeLinear and DequantizeLinear before it",
             )
+
+
+def check_float_edges(graph: ir.Graph) -> Iterator[Finding]:
+    """Find steps that read quantized values and hand a float one to the next such step."""
+    if not has_quantized_activations(graph):
+        return
+    regions = find_regions(graph, lambda node: None)
+    region_of = {node: region for region in regions for node in region.nodes}
+    for region in regions:
+        quantized = [activation(value) is not None for value in region.activations]
+        readers = [use.node for use in region.output.uses()]
+        stepped = any(reader.op_type == "QuantizeLinear" for reader in readers)
+        if is_move(region.anchor) or not quantized or not all(quantized) or stepped:
+            continue
+        for reader in readers:
+            next_step = region_of.get(reader)
+            # A product says so itself (float-activation); what moves integers may take either.
+            if next_step is None or is_move(reader) or reader.op_type in WEIGHTED_OPS:
+                continue
+            yield Finding(
+                Severity.WARNING,
+                "missing-pair",
+                where(region.anchor),
+                f"it reads quantized values and gives {where(reader)} a float one: both "
+                "could be computed in integers",
+                "put a pair of QuantizeLinear and DequantizeLinear between them",
+            )
+            break
 
 
 def _quantize(node: ir.Node) -> Iterator[Finding]:

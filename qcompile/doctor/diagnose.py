@@ -11,7 +11,7 @@ from onnx import version_converter
 from onnx_ir.passes import common
 
 from qcompile.doctor.check_bias import check_bias
-from qcompile.doctor.check_pairs import check_float_sides, check_pairs
+from qcompile.doctor.check_pairs import check_float_edges, check_float_sides, check_pairs
 from qcompile.doctor.check_parameters import (
     check_axes,
     check_padding,
@@ -42,6 +42,7 @@ CHECKS: tuple[Check, ...] = (
     check_axes,
     check_pairs,
     check_float_sides,
+    check_float_edges,
     check_sharing,
     check_padding,
     check_bias,
