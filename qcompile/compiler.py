@@ -34,7 +34,6 @@ from qcompile.passes.fold_scalar_factors import FoldScalarFactors
 from qcompile.passes.fold_scaling_conv import FoldScalingConv
 from qcompile.passes.fold_weight_qdq import FoldWeightQdq
 from qcompile.passes.fuse_gelu import FuseGelu
-from qcompile.passes.fuse_group_norm import FuseGroupNorm
 from qcompile.passes.fuse_hard_swish import FuseHardSwish
 from qcompile.passes.fuse_layer_norm import FuseLayerNorm
 from qcompile.passes.fuse_matmul_bias import FuseMatMulBias
@@ -88,7 +87,6 @@ def float_passes() -> tuple[PassBase, ...]:
         FuseHardSwish(),
         FuseGelu(),
         FuseLayerNorm(),
-        FuseGroupNorm(),
         FoldChannelAffine(),
         FoldBatchNorm(),
         FoldChannelAffine(),
