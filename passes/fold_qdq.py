@@ -52,7 +52,9 @@ class FoldQdq(ir.passes.InPlacePass):
             graph.opset_imports[DOMAIN] = VERSION
         modified |= describe_activations(graph)
         for node in graph:
-            modified |= self._explain(node, "it is not between quantized values")
+            formless = f"{node.op_type} has no integer form"
+            between = "it is not between quantized values"
+            modified |= self._explain(node, formless if role(node) is None else between)
         return ir.passes.PassResult(model, modified)
 
     def _fold_regions(self, graph: ir.Graph, names: Names) -> bool:

@@ -122,6 +122,41 @@ def qadd(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
     return y
 
 
+def qmul(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
+    a, b = np.broadcast_arrays(given(inputs, 0), given(inputs, 1))
+    multiplier = float(given(inputs, 2))
+    y = np.zeros(a.shape, output_type(node))
+    for at in np.ndindex(y.shape):
+        left = int(a[at]) - node.attributes["a_zero_point"].as_int()
+        right = int(b[at]) - node.attributes["b_zero_point"].as_int()
+        y[at] = last_step(node, product(left * right, multiplier))
+    return y
+
+
+def qreducesum(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
+    x, multiplier = given(inputs, 0), float(given(inputs, 1))
+    x_zero = node.attributes["x_zero_point"].as_int()
+    kept = {at: 0 for at in np.ndindex(reduced_shape(node, x.shape))}
+    for at in np.ndindex(x.shape):
+        kept[reduced_place(node, at)] += int(x[at]) - x_zero
+    y = np.zeros(reduced_shape(node, x.shape), output_type(node))
+    for at, acc in kept.items():
+        y[at] = last_step(node, product(to_float32(Fraction(acc)), multiplier))
+    return y
+
+
+def reduced_shape(node: ir.Node, shape: Sequence[int]) -> tuple[int, ...]:
+    axes, keepdims = node.attributes["axes"].as_ints(), node.attributes["keepdims"].as_int()
+    ones = [1 if axis in axes else size for axis, size in enumerate(shape)]
+    return tuple(size for axis, size in enumerate(ones) if keepdims or axis not in axes)
+
+
+def reduced_place(node: ir.Node, at: tuple[int, ...]) -> tuple[int, ...]:
+    axes, keepdims = node.attributes["axes"].as_ints(), node.attributes["keepdims"].as_int()
+    place = [0 if axis in axes else index for axis, index in enumerate(at)]
+    return tuple(index for axis, index in enumerate(place) if keepdims or axis not in axes)
+
+
 def qaveragepool(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
     x, multiplier = given(inputs, 0), given(inputs, 1)
     x_zero = node.attributes["x_zero_point"].as_int()
@@ -158,8 +193,11 @@ def qsoftmax(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
 def qlut(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
     x, table = given(inputs, 0), given(inputs, 1)
     lowest = 0 if x.dtype == np.uint8 else -128
-    flat = [table[int(each) - lowest] for each in x.reshape(-1)]
-    return np.array(flat, table.dtype).reshape(x.shape)
+    y = np.zeros(x.shape, table.dtype)
+    for at in np.ndindex(x.shape):
+        tables = table[at[node.attributes["axis"].as_int()]] if table.ndim == 2 else table
+        y[at] = tables[int(x[at]) - lowest]
+    return y
 
 
 def window_counts(node: ir.Node, sizes: Sequence[int]) -> tuple[int, ...]:

@@ -21,7 +21,8 @@ class Case:
     Attributes:
         x: Shape of the input x.
         y: Shape of the output y.
-        body: ONNX text from xf, x dequantized, to yf, which is then quantized.
+        body: ONNX text from xf, x dequantized, to yf, which is then quantized; it may name
+            what is in CONSTANTS.
         y_scale: Scale of the output.
         y_zero: Its zero point.
         w: Shape of the int8 weights, dequantized as wf; the bias is bf, one an output.
@@ -53,6 +54,14 @@ TABLES = {
     "LeakyRelu": (0.0213, 3),
     "Elu": (0.0251, 40),
     "Exp": (0.51, 0),
+}
+CONSTANTS: dict[str, Array] = {
+    "last": np.array([-1], np.int64),
+    "lines": np.array([2], np.int64),
+    "one": np.array([1], np.int64),
+    "pixels": np.array([2, 3], np.int64),
+    "slopes": np.linspace(-0.4, 0.9, 16, dtype=np.float32).reshape(16, 1, 1),
+    "stripes": np.arange(18) % 3 == 0,
 }
 CASES = {
     "conv": Case(IMAGE, (4, 24, 20, 18), CONV, 0.31, w=(24, 16, 3, 3)),
@@ -101,6 +110,21 @@ CASES = {
     "add relu": Case(
         IMAGE, IMAGE, "sf = Add(xf, rf)  yf = Relu(sf)", 0.0317, y_zero=0, second=IMAGE
     ),
+    "sub": Case(IMAGE, IMAGE, "yf = Sub(xf, rf)", 0.0517, second=IMAGE),
+    "mul": Case(IMAGE, IMAGE, "yf = Mul(xf, rf)", 0.131, second=IMAGE),
+    "mul by channels": Case(IMAGE, IMAGE, "yf = Mul(rf, xf)", 0.131, second=(4, 16, 1, 1)),
+    "mul relu": Case(
+        IMAGE, IMAGE, "mf = Mul(xf, rf)  yf = Relu(mf)", 0.081, y_zero=0, second=IMAGE
+    ),
+    "square": Case(IMAGE, IMAGE, "yf = Mul(xf, xf)", 0.071, y_zero=0),
+    "reduce mean of pixels": Case(
+        (64, 80, 7, 7), (64, 80, 1, 1), "yf = ReduceMean(xf, pixels)", 0.0053
+    ),
+    "reduce mean of rows": Case(
+        MATRIX, (16, 8), "yf = ReduceMean <keepdims = 0> (xf, last)", 0.0113
+    ),
+    "reduce sum of channels": Case(IMAGE, (4, 1, 20, 18), "yf = ReduceSum(xf, one)", 0.131),
+    "prelu by channels": Case(IMAGE, IMAGE, "yf = PRelu(xf, slopes)", 0.0391),
     "average pool": Case(
         IMAGE,
         SMALL,
@@ -135,6 +159,22 @@ CASES = {
         X_ZERO,
         integer="Transpose",
     ),
+    "reduce max": Case(
+        (4, 16, 2, 180),
+        (4, 16, 180),
+        "yf = ReduceMax <keepdims = 0> (xf, lines)",
+        X_SCALE,
+        X_ZERO,
+        integer="ReduceMax",
+    ),
+    "where": Case(
+        IMAGE,
+        IMAGE,
+        "yf = Where(stripes, xf, rf)",
+        0.0471,
+        second=IMAGE,
+        integer="Where",
+    ),
     "concat": Case(
         IMAGE,
         (4, 32, 20, 18),
@@ -160,6 +200,7 @@ def qdq_model(case: Case, dtype: type[np.integer]) -> onnx.ModelProto:
         "zx": np.array(X_ZERO - shift, dtype),
         "sy": np.array(case.y_scale, np.float32),
         "zy": np.array(case.y_zero - shift, dtype),
+        **{name: each for name, each in CONSTANTS.items() if name in case.body},
     }
     second = f", {kind}{list(case.second)} r" if case.second else ""
     lines = ["xf = DequantizeLinear(x, sx, zx)"]

@@ -45,6 +45,7 @@ def draw_bias(rng: np.random.Generator, channels: int) -> Array:
 
 
 small = st.integers(1, 3)
+BROADCAST = [((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (3, 1)), ((1, 5), (4, 1))]
 
 
 @given(
@@ -151,7 +152,7 @@ def test_qmatmul(
 @given(
     seed=seeds,
     types=st.tuples(activation_types, activation_types),
-    shapes=st.sampled_from([((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (3, 1)), ((1, 5), (4, 1))]),
+    shapes=st.sampled_from(BROADCAST),
 )
 @settings(max_examples=CASES)
 def test_qadd(
@@ -228,12 +229,67 @@ def test_qsoftmax(seed: int, dtype: ir.DataType, axis: int) -> None:
     assert_as_scalars(scalars.qsoftmax, step, [x, table, multiplier])
 
 
-@given(seed=seeds, x_type=activation_types, y_type=activation_types)
-@settings(max_examples=20)
-def test_qlut(seed: int, x_type: ir.DataType, y_type: ir.DataType) -> None:
+@given(
+    seed=seeds,
+    x_type=activation_types,
+    y_type=activation_types,
+    axis=st.one_of(st.none(), st.integers(-3, 2)),
+)
+@settings(max_examples=30)
+def test_qlut(seed: int, x_type: ir.DataType, y_type: ir.DataType, axis: int | None) -> None:
     rng = np.random.default_rng(seed)
     x = draw_integers(rng, (2, 3, 50), x_type)
-    assert_as_scalars(scalars.qlut, qnode("QLut", 2), [x, draw_integers(rng, (256,), y_type)])
+    tables = (256,) if axis is None else (x.shape[axis], 256)
+    step = qnode("QLut", 2) if axis is None else qnode("QLut", 2, axis=axis)
+    assert_as_scalars(scalars.qlut, step, [x, draw_integers(rng, tables, y_type)])
+
+
+@given(
+    seed=seeds,
+    types=st.tuples(activation_types, activation_types),
+    shapes=st.sampled_from(BROADCAST),
+)
+@settings(max_examples=CASES)
+def test_qmul(
+    seed: int,
+    types: tuple[ir.DataType, ir.DataType],
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+) -> None:
+    rng = np.random.default_rng(seed)
+    inputs: list[Array] = [
+        *(draw_integers(rng, shape, kind) for shape, kind in zip(shapes, types, strict=True)),
+        draw_multiplier(rng, ()),
+    ]
+    a_zero_point, b_zero_point = (draw_zero_point(rng, kind) for kind in types)
+    step = qnode(
+        "QMul",
+        3,
+        a_zero_point=a_zero_point,
+        b_zero_point=b_zero_point,
+        **draw_last_step(rng),
+    )
+    assert_as_scalars(scalars.qmul, step, inputs)
+
+
+@given(
+    seed=seeds,
+    dtype=activation_types,
+    axes=st.sets(st.integers(0, 2), min_size=1),
+    keepdims=st.integers(0, 1),
+)
+@settings(max_examples=CASES)
+def test_qreducesum(seed: int, dtype: ir.DataType, axes: set[int], keepdims: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = draw_integers(rng, tuple(rng.integers(1, 6, 3)), dtype)
+    step = qnode(
+        "QReduceSum",
+        2,
+        axes=sorted(axes),
+        keepdims=keepdims,
+        x_zero_point=draw_zero_point(rng, dtype),
+        **draw_last_step(rng),
+    )
+    assert_as_scalars(scalars.qreducesum, step, [x, draw_multiplier(rng, ())])
 
 
 def test_the_largest_sums_are_exact() -> None:

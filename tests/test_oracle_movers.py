@@ -70,6 +70,13 @@ MOVES: dict[str, tuple[str, list[Array | None], dict[str, Attribute]]] = {
     "pad with a value": ("Pad", [cube(), ints(0, 1, 2, 1, 0, 3), np.array(-7, np.int8)], {}),
     "pad some axes": ("Pad", [cube(), ints(1, 2, 3, 4), None, ints(2, -3)], {}),
     "pad by reflection": ("Pad", [cube(), ints(0, 1, 2, 0, 0, 3)], {"mode": "reflect"}),
+    "where": ("Where", [cube() % 3 == 0, cube(), cube()[::-1]], {}),
+    "where of one number": ("Where", [cube() > 7, cube(), np.array(5, np.int8)], {}),
+    "where by rows": ("Where", [cube()[0, :, :1] > 4, cube(), cube()[:, :1]], {}),
+    "reduce max": ("ReduceMax", [cube() % 7], {}),
+    "reduce max of an axis": ("ReduceMax", [cube() % 7, ints(-2)], {"keepdims": 0}),
+    "reduce min of axes": ("ReduceMin", [cube() % 7 - 3, ints(2, 0)], {}),
+    "reduce min of nothing": ("ReduceMin", [cube(), ints()], {"noop_with_empty_axes": 1}),
     "identity": ("Identity", [cube()], {}),
     "float": ("Transpose", [cube(np.float32)], {}),
 }

@@ -19,6 +19,8 @@ def fold_reduce(folding: Folding) -> ir.Node:
     anchor, axes = folding.anchor, constant_axes(folding.anchor)
     if axes is None or x.shape is None or not x.shape.is_static():
         raise UnfoldableError("its axes or sizes are unknown")
+    if not axes:
+        raise UnfoldableError("it reduces nothing")
     count = math.prod(x.shape.numpy()[axis] for axis in axes)
     if not 0 < count * LARGEST_STEPS <= INT32_MAX:
         raise UnfoldableError(f"its sums of {count} numbers do not fit int32")

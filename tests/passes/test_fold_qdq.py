@@ -104,6 +104,42 @@ BODIES: dict[str, tuple[Body, tuple[int, ...], str]] = {
     "gemm transB": (lambda b, x, r: linear(b, x, r, transB=1), ROWS, "QMatMul"),
     "matmul and bias": (matmul_bias, (3, 10, 20), "QMatMul"),
     "add": (lambda b, x, r: b.node("Add", [x, b.qdq("x", 0.011, 7)]), IMAGE, "QAdd"),
+    "sub": (lambda b, x, r: b.node("Sub", [x, b.qdq("x", 0.011, 7)]), IMAGE, "QAdd"),
+    "mul": (lambda b, x, r: b.node("Mul", [b.qdq("x", 0.011, 7), x]), IMAGE, "QMul"),
+    "mul and relu": (
+        lambda b, x, r: b.node("Relu", [b.node("Mul", [b.qdq("x", 0.011, 7), x])]),
+        IMAGE,
+        "QMul",
+    ),
+    "mean of axes": (
+        lambda b, x, r: b.node("ReduceMean", [x, b.constant("axes", np.array([3, 1]))]),
+        IMAGE,
+        "QReduceSum",
+    ),
+    "sum of the last axis": (
+        lambda b, x, r: b.node(
+            "ReduceSum", [x, b.constant("axes", np.array([-1]))], keepdims=0
+        ),
+        ROWS,
+        "QReduceSum",
+    ),
+    "prelu": (
+        lambda b, x, r: b.node(
+            "PRelu", [x, b.constant("slope", r.normal(size=(8, 1, 1)).astype("f4"))]
+        ),
+        IMAGE,
+        "QLut",
+    ),
+    "prelu of one slope": (
+        lambda b, x, r: b.node("PRelu", [x, b.constant("slope", np.float32([0.3]))]),
+        IMAGE,
+        "QLut",
+    ),
+    "division by a number": (
+        lambda b, x, r: b.node("Div", [x, b.constant("d", np.float32(3))]),
+        IMAGE,
+        "QLut",
+    ),
     "average pool": (
         lambda b, x, r: b.node("AveragePool", [x], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         IMAGE,
@@ -149,13 +185,27 @@ def test_agrees_with_onnxruntime(name: str, dtype: type[np.integer[Any]]) -> Non
     for where in (U8_TARGET, S8_TARGET):
         folded = integer_graph(ir.from_proto(proto), where)
         assert op_types(folded)[-2:] == [op_type, "DequantizeLinear"]
-        assert set(op_types(folded)) <= OPERATORS.keys() | {"QuantizeLinear", "DequantizeLinear"}
+        assert set(op_types(folded)) <= OPERATORS.keys() | {
+            "QuantizeLinear",
+            "DequantizeLinear",
+        }
         apart = steps_apart(proto, folded, x, y_scale)
         assert apart.max() <= 1
         assert (apart > 0).mean() <= TIES
 
 
-@pytest.mark.parametrize("name", ["conv and relu", "residual", "gemm", "add", "average pool"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conv and relu",
+        "residual",
+        "gemm",
+        "add",
+        "mul and relu",
+        "mean of axes",
+        "average pool",
+    ],
+)
 def test_float_output_has_no_step(name: str) -> None:
     body, shape, op_type = BODIES[name]
     rng = np.random.default_rng(1)
@@ -306,6 +356,8 @@ STAYS = {
     "scales along K": ("MatMul(d, wk)", "its weight has scales along axis 0, not 1"),
     "alpha": ("Gemm<alpha = 0.5>(d, f)", "its alpha is not 1"),
     "transA": ("Gemm<transA = 1>(d, f)", "its transA is not 0"),
+    "two slopes a channel": ("PRelu(d, f)", "PRelu has no integer form"),
+    "division by another": ("Div(d, f)", "Div has no integer form"),
     "tail": ("Sigmoid(d)", "its output is not quantized"),
     "concat of two scales": ("Concat<axis = 0>(d, x)", "its inputs are not quantized"),
 }
