@@ -8,16 +8,19 @@ answer, a few roundings of 2**-24.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
 import qcompile
 from qcompile.importer.load_model import load_model
 from tests.foreign_models import Array, Foreign, run_onnxruntime
+from tests.passes.test_foreign_qdq import image, small_network
 
 ROWS, IMAGE = (3, 64), (1, 4, 7, 7)
 ROUNDINGS = 2.0**-20
@@ -243,6 +246,25 @@ def test_integers_of_a_convolution_are_exact() -> None:
     )
     kinds = [node.op_type for node in imported(conv_integer("float")).graph.node]
     assert kinds.count("Cast") == 2  # of the input and of its zero point
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_onnxruntime_dynamic_quantizer(per_channel: bool, tmp_path: Path) -> None:
+    """Three ConvInteger and a MatMulInteger; 72 products at most, so every sum is exact."""
+    onnx.save(small_network(np.random.default_rng(0)), tmp_path / "float.onnx")
+    quantize_dynamic(
+        tmp_path / "float.onnx",
+        tmp_path / "q.onnx",
+        weight_type=QuantType.QUInt8,
+        per_channel=per_channel,
+    )
+    proto = onnx.load(tmp_path / "q.onnx")
+    kinds = [node.op_type for node in proto.graph.node]
+    assert (kinds.count("ConvInteger"), kinds.count("MatMulInteger")) == (3, 1)
+    x = image(np.random.default_rng(3))
+    np.testing.assert_array_equal(
+        run_onnxruntime(imported(proto), x), run_onnxruntime(proto, x)
+    )
 
 
 def dynamic_lstm(directions: int, per_channel: bool) -> onnx.ModelProto:
