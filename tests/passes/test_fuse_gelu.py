@@ -64,7 +64,8 @@ CHANGES = {
 }
 
 KEPT = {
-    "another root": f"""{HEAD} <float root = {{1.5}}, float one = {{1.0}}, float half = {{0.5}}>
+    "another root": f"""{HEAD}
+        <float root = {{1.5}}, float one = {{1.0}}, float half = {{0.5}}>
         {{ d = Div (x, root)  e = Erf (d)  a = Add (e, one)  m = Mul (x, a)
           y = Mul (m, half) }}""",
     "no half": f"""{HEAD} {ERF} {{ d = Div (x, root)  e = Erf (d)  a = Add (e, one)

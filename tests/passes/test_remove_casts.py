@@ -28,7 +28,8 @@ CHANGES = {
     "a first one with a second reader": (
         """g (float[4] x) => (float[4] y, double[4] z)
         { z = Cast <to = 11> (x)  b = Cast <to = 1> (z)  y = Neg (b) }""",
-        """g (float[4] x) => (float[4] y, double[4] z) { z = Cast <to = 11> (x)  y = Neg (x) }""",
+        """g (float[4] x) => (float[4] y, double[4] z)
+        { z = Cast <to = 11> (x)  y = Neg (x) }""",
     ),
 }
 
