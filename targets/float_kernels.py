@@ -80,7 +80,15 @@ def legalized(module: Any, tvm_target: Mapping[str, Any]) -> Any:
             operator = getattr(binding.value, "op", None)
             if isinstance(operator, tvm.ir.Op) and operator.name not in LOWERED_LATER:
                 raise ValueError(f"TVM has no kernel for {operator.name}")
+    for name, function in module.functions.items():
+        if isinstance(function, tvm.tirx.PrimFunc) and calls_runtime(function):
+            raise ValueError(f"TVM's {name.name_hint} is a function of its runtime")
     return module
+
+
+def calls_runtime(function: Any) -> bool:
+    """Whether a kernel calls what only TVM's runtime has: sorting, running sums."""
+    return "call_packed" in function.script()
 
 
 def output_types(module: Any) -> list[tuple[tuple[int, ...], str]]:

@@ -57,7 +57,7 @@ def read_header(stream: IO[bytes], where: str) -> Stored:
     try:
         version = np.lib.format.read_magic(stream)
         shape, fortran, dtype = readers[version](stream)
-    except (KeyError, ValueError, EOFError) as error:
+    except Exception as error:  # the header is Python text, and NumPy raises what parsing does
         raise CompileError("not an array in NumPy's .npy format", where=where) from error
     if dtype.hasobject:
         raise CompileError(

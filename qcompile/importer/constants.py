@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import onnx.reference
 import onnx_ir as ir
@@ -15,6 +16,10 @@ FOLD_LIMIT = 1 << 27
 """Elements by which folding one node may make the model grow: 512 MB of float32."""
 
 QUANTIZATION_OPS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+
+
+SIZED = {"ConstantOfShape": 1, "Range": 3, "Expand": 2, "Tile": 2, "Pad": 2, "OneHot": 2}
+"""Operators whose inputs are sizes, and how many inputs say them."""
 
 
 def fold_constants(model: ir.Model) -> None:
@@ -47,7 +52,28 @@ def fold_constants(model: ir.Model) -> None:
 def _may_fold(node: ir.Node) -> bool:
     if node.op_type in QUANTIZATION_OPS or len(node.outputs) != 1:
         return False
+    made = elements_made(node)
+    if made > FOLD_LIMIT:
+        raise ValueError(f"{node.op_type} makes {made:.3g} numbers of it")
     return not node.outputs[0].is_graph_output()
+
+
+def elements_made(node: ir.Node) -> float:
+    """Return how many elements a node of constants makes whose sizes are numbers it reads.
+
+    At least so many; 0 for other operators, which make no more than they are given.
+    """
+    arrays = [constant(value) for value in node.inputs]
+    known = [array.astype(np.float64) for array in arrays if array is not None]
+    if len(known) < SIZED.get(node.op_type, len(known) + 1):
+        return 0.0
+    if node.op_type == "ConstantOfShape":
+        return float(np.prod(known[0]))
+    if node.op_type == "Range":
+        start, limit, step = (float(array.flat[0]) for array in known[:3])
+        return (limit - start) / step if step else 0.0
+    factor = float(np.abs(known[1]).sum() if node.op_type == "Pad" else np.prod(known[1]))
+    return factor * (1 if node.op_type == "Expand" else known[0].size)
 
 
 def _fold_split(node: ir.Node) -> bool:

@@ -12,6 +12,7 @@ from onnx_ir.passes import common
 
 from qcompile.errors import CompileError
 from qcompile.importer.constants import fold_constants
+from qcompile.importer.declared_sizes import refuse_huge, refuse_huge_sizes
 from qcompile.importer.input_shapes import STANDARD_DOMAINS, Shapes, fix_input_shapes
 from qcompile.importer.model_file import EXPORT_AGAIN, Source, read_model
 from qcompile.importer.opset import convert_opset, inline_functions, one_line
@@ -47,6 +48,7 @@ def load_model(source: Source, shapes: Shapes | None = None) -> ir.Model:
 def _import(proto: onnx.ModelProto, shapes: Shapes) -> ir.Model:
     proto = inline_functions(proto)
     fix_input_shapes(proto, shapes)
+    refuse_huge_sizes(proto)
     try:
         model = ir.from_proto(convert_opset(proto))
         _gather_constants(model)
@@ -122,6 +124,7 @@ def _infer_shapes(model: ir.Model) -> ir.Model:
     for node in _nodes(model):
         for value in node.outputs:
             _refuse_open(node, value)
+            refuse_huge(str(value.name), value.shape, f"node {node.name!r} ({node.op_type})")
             _refuse_type(value, f"node {node.name!r} ({node.op_type})")
     return model
 
