@@ -24,7 +24,7 @@ def finding(ours: Run, theirs: Run) -> list[Row]:
             "samples": PAGES,
             "text, float": float(their.mean()),
             "text, int8": float(our.mean()),
-            "IoU": np.count_nonzero(our & their) / union if union else 1.0,
+            "IoU": float(np.count_nonzero(our & their) / union) if union else 1.0,
             **deviation(*answers),
         }
     ]
