@@ -45,13 +45,13 @@ def target(activation: QuantSpec = U8) -> Target:
     """Return a target with a row for everything that has a folding rule."""
     either = (activation,)
     weighted = (("Conv", (InputRank((4,)), ConstantInput(1))), ("Gemm", ()), ("MatMul", ()))
-    plain = ("AveragePool", "GlobalAveragePool", "PRelu", "ReduceMean", "ReduceSum", "Softmax")
-    plain += tuple(sorted({*UNARY_OPS, *BINARY}))
+    plain = {"AveragePool", "GlobalAveragePool", "PRelu", "ReduceMean", "ReduceSum", "Softmax"}
+    plain |= {*UNARY_OPS, *BINARY}
     rows = [
         OpSupport(op_type=op, activation=either, weight=(S8_PER_CHANNEL,), limits=limits)
         for op, limits in weighted
     ]
-    rows += [OpSupport(op_type=op, activation=either) for op in plain]
+    rows += [OpSupport(op_type=op, activation=either) for op in sorted(plain)]
     rows += [
         OpSupport(op_type=op, activation=either, shared_scale=True) for op in sorted(MOVE_OPS)
     ]

@@ -136,7 +136,7 @@ def qmul(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
 def qreducesum(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
     x, multiplier = given(inputs, 0), float(given(inputs, 1))
     x_zero = node.attributes["x_zero_point"].as_int()
-    kept = {at: 0 for at in np.ndindex(reduced_shape(node, x.shape))}
+    kept = dict.fromkeys(np.ndindex(reduced_shape(node, x.shape)), 0)
     for at in np.ndindex(x.shape):
         kept[reduced_place(node, at)] += int(x[at]) - x_zero
     y = np.zeros(reduced_shape(node, x.shape), output_type(node))

@@ -131,7 +131,7 @@ BODIES: dict[str, tuple[Body, tuple[int, ...], str]] = {
         "QLut",
     ),
     "prelu of one slope": (
-        lambda b, x, r: b.node("PRelu", [x, b.constant("slope", np.float32([0.3]))]),
+        lambda b, x, r: b.node("PRelu", [x, b.constant("slope", np.full(1, 0.3, "f4"))]),
         IMAGE,
         "QLut",
     ),
