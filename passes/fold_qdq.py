@@ -22,6 +22,7 @@ from qcompile.regions import (
     is_move,
     role,
 )
+from qcompile.schemes.placement import QUANTIZATION_OPS
 from qcompile.target import Target
 from qcompile.unary import requantize_table
 
@@ -111,7 +112,7 @@ class FoldQdq(ir.passes.InPlacePass):
 
     def _explain(self, node: ir.Node, reason: str) -> bool:
         """Write why a node stays float into its metadata, where it computes at all."""
-        silent = node.op_type in ("QuantizeLinear", "DequantizeLinear") or moves_integers(node)
+        silent = node.op_type in QUANTIZATION_OPS or moves_integers(node)
         known = FLOAT_REASON in node.metadata_props or node.graph is None
         if silent or known or node.domain == DOMAIN:
             return False

@@ -28,6 +28,7 @@ from qcompile.passes.cancel_qdq import CancelQdq
 from qcompile.passes.choose_schemes import ChooseSchemes, observed_values
 from qcompile.passes.fold_batch_norm import FoldBatchNorm
 from qcompile.passes.fold_channel_affine import FoldChannelAffine
+from qcompile.passes.fold_dynamic import FoldDynamic
 from qcompile.passes.fold_pad import FoldPad
 from qcompile.passes.fold_qdq import FoldQdq
 from qcompile.passes.fold_scalar_factors import FoldScalarFactors
@@ -108,6 +109,7 @@ def integer_passes(target: Target, config: CompileConfig) -> tuple[PassBase, ...
         RetargetActivations(target, config),
         PropagateQdq(target, config),
         CancelQdq(),
+        FoldDynamic(),
         FoldQdq(target, config),
         *target.extra_passes,
         common.RemoveUnusedNodesPass(),

@@ -31,6 +31,22 @@ class InputRank:
 
 
 @dataclasses.dataclass(frozen=True)
+class MatMulRanks:
+    """A MatMul must be of matrices; a constant one on the right stands alone."""
+
+    def __call__(self, node: ir.Node, /) -> str | None:
+        """Return why not, if not."""
+        if is_constant(node.inputs[1]):
+            return InputRank((2,), index=1)(node) or InputRank((2, 3, 4))(node)
+        for index, value in enumerate(node.inputs):
+            if value is None or value.shape is None:
+                return f"the shape of input {index} is unknown"
+            if len(value.shape) < 2:
+                return f"input {index} is a vector, the kernel multiplies matrices"
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
 class ConstantInput:
     """The input at `index` must be a constant (possibly behind a DequantizeLinear)."""
 

@@ -11,7 +11,18 @@ import onnx_ir as ir
 
 from qcompile import ops
 
-BORDERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+BORDERS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+PRODUCTS = frozenset(
+    {
+        "MatMul",
+        "MatMulInteger",
+        "Gemm",
+        ops.QMATMUL,
+        ops.QBATCHMATMUL,
+        ops.QDYNAMICMATMUL,
+        ops.QDYNAMICBATCHMATMUL,
+    }
+)
 SMALL_INTEGERS = frozenset({ir.DataType.INT8, ir.DataType.UINT8})
 
 
@@ -130,7 +141,7 @@ def count_macs(node: ir.Node) -> int:
         return math.prod(sizes(node.outputs[0])) * math.prod(sizes(node.inputs[1])[1:])
     if node.op_type == "ConvTranspose":
         return math.prod(sizes(node.inputs[0])) * math.prod(sizes(node.inputs[1])[1:])
-    if node.op_type in ("MatMul", "Gemm", ops.QMATMUL):
+    if node.op_type in PRODUCTS:
         shape = sizes(node.inputs[0])
         transposed = node.op_type == "Gemm" and bool(node.attributes.get_int("transA", 0))
         return math.prod(sizes(node.outputs[0])) * shape[0 if transposed else -1]

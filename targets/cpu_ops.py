@@ -8,6 +8,7 @@ from qcompile.limits import (
     ConstantInput,
     InputRank,
     KnownResize,
+    MatMulRanks,
     ModestConstants,
     OneNumber,
     OneOutput,
@@ -46,7 +47,7 @@ def cpu_ops(activation: QuantSpec) -> tuple[OpSupport, ...]:
             op_type="MatMul",
             activation=either,
             weight=WEIGHT,
-            limits=(ConstantInput(1), InputRank((2,), index=1), InputRank((2, 3, 4))),
+            limits=(MatMulRanks(),),
         ),
         *(OpSupport(op_type=op, activation=either) for op in ("Add", "Sub", "Mul")),
         *(

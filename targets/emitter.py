@@ -57,6 +57,7 @@ class Emitter:
         self._builder = relax.BlockBuilder()
         self._buffers: dict[ir.Value, Buffer] = {}
         self._functions: dict[Template, Any] = {}
+        self._deferred: dict[ir.Value, tuple[ir.Value, View, Callable[[], None]]] = {}
 
     def module(self, outputs: Sequence[ir.Value], steps: Iterable[Callable[[], None]]) -> Any:
         """Return the IRModule whose `main` takes the graph inputs and gives `outputs`.
@@ -103,6 +104,22 @@ class Emitter:
             tile: Tile sizes, for the manifest.
             macs: Multiply-accumulates, for the manifest.
         """
+        (buffer,) = self.call_all(
+            template, arguments, [(size, dtype)], node=node, tile=tile, macs=macs
+        )
+        return buffer
+
+    def call_all(
+        self,
+        template: Template,
+        arguments: Sequence[Buffer | Array],
+        outputs: Sequence[tuple[int, ir.DataType | None]],
+        *,
+        node: str = "",
+        tile: str = "",
+        macs: int = 0,
+    ) -> list[Buffer]:
+        """Emit one kernel call of several outputs, each a size and a type; see `call`."""
         name = type(template).__name__
         if template not in self._functions:
             symbol = f"k{len(self._functions)}_{name}"
@@ -113,10 +130,16 @@ class Emitter:
             relax.const(np.ascontiguousarray(item)) if isinstance(item, np.ndarray) else item
             for item in arguments
         ]
+        types = [flat_type(*output) for output in outputs]
+        alone = len(types) == 1
         call = relax.call_tir(
-            self._functions[template], operands, out_ty=flat_type(size, dtype)
+            self._functions[template], operands, out_ty=types[0] if alone else types
         )
-        return self._builder.emit(call)
+        result = self._builder.emit(call)
+        if alone:
+            return [result]
+        fields = [relax.TupleGetItem(result, index) for index in range(len(types))]
+        return [self._builder.emit(field) for field in fields]
 
     def produce(
         self,
@@ -149,8 +172,24 @@ class Emitter:
             buffer = self.move(buffer, value, layout, planned)
         self._buffers[value] = buffer
 
+    def defer(
+        self, value: ir.Value, source: ir.Value, view: View, emit: Callable[[], None]
+    ) -> None:
+        """Say that a value is a view of another; `emit` moves it where it is asked for so."""
+        self._deferred[value] = (source, view, emit)
+
+    def where(self, value: ir.Value) -> tuple[Buffer, View]:
+        """Return a value's elements wherever they lie now: perhaps still in another value."""
+        if value in self._deferred:
+            source, view, _ = self._deferred[value]
+            return self.buffer(source), view
+        return self.buffer(value), self.view(value)
+
     def buffer(self, value: ir.Value, layout: Layout | None = None) -> Buffer:
         """Return a value's buffer, moved into `layout` where it lies otherwise."""
+        if value in self._deferred:
+            _, _, emit = self._deferred.pop(value)
+            emit()
         stored = constant(value)
         found = self._buffers[value] if stored is None else self.constant(stored)
         have = self.layout(value)

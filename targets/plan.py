@@ -42,9 +42,14 @@ def plan_layouts(graph: ir.Graph, isa: Isa) -> dict[ir.Value, Layout]:
 
     A rank-4 tensor that a window operator touches, directly or through operators that keep
     the order, lies as images; every other one as rows of its last axis. Images carry the halo
-    that their convolutions read, so no convolution tests for a border.
+    that their convolutions read, so no convolution tests for a border. A single number, as
+    the zero point of a DynamicQuantizeLinear, lies plain.
     """
-    values = [value for value in activations(graph) if value.dtype in EIGHT_BITS]
+    values = [
+        value
+        for value in activations(graph)
+        if value.dtype in EIGHT_BITS and static_shape(value)
+    ]
     images = spatial_values(graph)
     layouts = {}
     for value in values:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from qcompile.folding.batch_matmul import fold_batch_matmul
 from qcompile.folding.elementwise import fold_mul, fold_sum, fold_table
 from qcompile.folding.folding import Folding
 from qcompile.folding.pool import fold_pool
@@ -25,6 +26,7 @@ Raises:
 
 RULES: dict[Role, Rule] = {
     Role.WEIGHTED: fold_weighted,
+    Role.PRODUCT: fold_batch_matmul,
     Role.SUM: fold_sum,
     Role.MULTIPLY: fold_mul,
     Role.REDUCE: fold_reduce,

@@ -28,7 +28,7 @@ BETWEEN_FLOATS = "what it reads and what reads it are float"
 PRODUCTS = (Role.WEIGHTED, Role.PRODUCT)
 """What is worth integers even between floats: nearly all of the work."""
 
-QUANTIZATION_OPS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+QUANTIZATION_OPS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 from qcompile.targets.isa import Expr
 from qcompile.targets.kernels.dense_conv import DenseConv
@@ -32,8 +33,8 @@ class BatchMatMul(DenseConv):
     centred: bool = False
 
     @classmethod
-    def layouts(cls, a: View, batch: tuple[int, ...], y: Layout) -> dict[str, Layout]:
-        """Return the fields x and y: the matrices as images of one line.
+    def layouts(cls, a: View, batch: tuple[int, ...], y: Layout) -> dict[str, Any]:
+        """Return the fields a, batch, x and y: the matrices as images of one line.
 
         Args:
             a: The left matrices.
@@ -43,6 +44,8 @@ class BatchMatMul(DenseConv):
         rows, depth = a.shape[-2:]
         count = math.prod(batch)
         return {
+            "a": a,
+            "batch": batch,
             "x": Layout(count, 1, rows, depth, a.strides[-2]),
             "y": dataclasses.replace(y, n=count, w=rows),
         }

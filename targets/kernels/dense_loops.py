@@ -132,9 +132,7 @@ class DenseLoops:
                 result = result + acc[at(p, v, i, chain)]
             return result
 
-        store = DenseStore(
-            self.conv, self.multiplier, self.r, self.scale, self.addend, self.y
-        )
+        store = DenseStore(self.conv, self.multiplier, self.r, self.scale, self.addend, self.y)
         for p in range(self.pixels):
             sums = [
                 gather([total(p, v, i) for i in range(isa.rows)], p % isa.rows, isa)

@@ -19,6 +19,7 @@ from qcompile.targets.rules import (
     elementwise,
     moves,
     pools,
+    products,
     reductions,
     resize,
     softmax,
@@ -36,6 +37,7 @@ RULES: Mapping[str, Rule] = {
     **moves.RULES,
     **choices.RULES,
     **borders.RULES,
+    **products.RULES,
 }
 
 
@@ -48,7 +50,7 @@ def has_rule(node: ir.Node) -> bool:
     These are the operators of our domain, per-tensor Q and DQ with 8 bits, and what moves
     8-bit integers.
     """
-    if node.domain == ops.DOMAIN:
+    if node.domain == ops.DOMAIN or node.op_type == "DynamicQuantizeLinear":
         return True
     if node.op_type in borders.RULES:
         return node_grid(node) is not None or real_constant(node.outputs[0]) is not None

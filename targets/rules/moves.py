@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from qcompile import ops
 from qcompile.targets.emitter import Emitter, zero_point_of
 from qcompile.targets.kernels.concat import Concat
 from qcompile.targets.kernels.move import Move
 from qcompile.targets.kernels.view import View, align
 from qcompile.targets.layout import Halo
 from qcompile.targets.rules.operands import dtype_of, integers, operand, optional, vector
+
+PRODUCTS = (ops.QBATCHMATMUL, ops.QDYNAMICBATCHMATMUL)
 
 
 def emit_reshape(node: ir.Node, emit: Emitter) -> None:
@@ -20,10 +23,17 @@ def emit_reshape(node: ir.Node, emit: Emitter) -> None:
 
 
 def emit_transpose(node: ir.Node, emit: Emitter) -> None:
-    """Emit a Transpose; from rows of channels to images it is often no work."""
-    x = emit.view(operand(node, 0))
-    order = node.attributes.get_ints("perm") or list(reversed(range(len(x.shape))))
-    move(node, emit, x.transpose(order))
+    """Emit a Transpose; from rows of channels to images it is often no work.
+
+    A product of two activations reads through the transposed view: nothing moves for it.
+    """
+    x, y = operand(node, 0), node.outputs[0]
+    order = node.attributes.get_ints("perm") or list(reversed(range(len(emit.view(x).shape))))
+    turned = emit.view(x).transpose(order)
+    if any(user.op_type in PRODUCTS for user in y.consumers()):
+        emit.defer(y, x, turned, lambda: move(node, emit, turned))
+        return
+    move(node, emit, turned)
 
 
 def emit_slice(node: ir.Node, emit: Emitter) -> None:

@@ -109,9 +109,7 @@ def product(
     left = View.of(a.shape, Layout.rows(a.shape, isa.channels))
     kernel = BatchMatMul(
         **BatchMatMul.layouts(left, batch, answer),
-        a=left,
         b_batch=b.shape[:-2],
-        batch=batch,
         centred=b_zero_point == (128 if b.dtype == np.uint8 else 0),
         isa=isa,
         epilogue=epilogue,

@@ -1,0 +1,62 @@
+"""DynamicQuantizeLinear, its second half: quantize by a scale known only at run time."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from tvm.script.ir_builder import IRBuilder
+from tvm.script.ir_builder import tirx as tir
+
+from qcompile.targets.isa import Expr
+from qcompile.targets.kernels.epilogue import rounded, vector
+from qcompile.targets.kernels.strided import Spot, for_each
+from qcompile.targets.kernels.view import View
+
+HIGHEST = 255
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DynamicQuantize:
+    """`func(x, scale[1], zero_point uint8[1], y)`: clamp(rint(x / scale) + zero_point).
+
+    A NaN gives 0.
+
+    Attributes:
+        y: The quantized tensor; x is row-major in its shape.
+        lanes: Elements of a vector.
+        parallel: Whether threads share the work.
+    """
+
+    y: View
+    lanes: int = 16
+    parallel: bool = False
+
+    def func(self) -> Any:
+        """Return the PrimFunc."""
+        source = View.plain(self.y.shape)
+        with IRBuilder() as builder, tir.prim_func(s_tir=True):
+            tir.func_name("dynamic_quantize")
+            tir.func_attr({"tirx.noalias": True})
+            x = tir.arg("x", tir.Buffer((source.layout.size,), "float32"))
+            scale = tir.arg("scale", tir.Buffer((1,), "float32"))
+            zero_point = tir.arg("zero_point", tir.Buffer((1,), "uint8"))
+            y = tir.arg("y", tir.Buffer((self.y.layout.size,), "uint8"))
+
+            def step(x_spot: Spot, y_spot: Spot) -> None:
+                lanes = x_spot.lanes
+                integer = tir.cast(zero_point[0], "int32")
+                shift = _spread(tir.cast(integer, "float32"), lanes)
+                quotient = x_spot.load(x) / Spot(0, 0, lanes).load(scale)
+                lowest, highest = -shift, _spread(tir.float32(HIGHEST), lanes) - shift
+                clamped = tir.Select(quotient > lowest, quotient, lowest)
+                clamped = tir.Select(clamped < highest, clamped, highest)
+                number = rounded(clamped, lanes) + _spread(integer, lanes)
+                y_spot.store(y, tir.cast(number, vector("uint8", lanes)))
+
+            for_each((source, self.y), step, lanes=self.lanes, parallel=self.parallel)
+        return builder.get()
+
+
+def _spread(number: Expr, lanes: int) -> Expr:
+    return number if lanes == 1 else tir.broadcast(number, lanes)
