@@ -18,7 +18,7 @@ import tvm
 
 from qcompile.errors import CompileError
 from qcompile.files import write_atomic
-from qcompile.targets.arm import DOTPROD
+from qcompile.targets.arm_isa import DOTPROD
 from qcompile.targets.kernels.dense_conv import DenseConv
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.layout import Halo, Layout

@@ -1,41 +1,50 @@
-"""Lower an integer graph to a library through TVM, and load it again."""
+"""Lower an integer graph to a library through TVM, and load it again.
+
+TVM is imported where something is built: a run needs none of it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from functools import partial
+import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
-from tvm.tirx import PrimFunc
 
 from qcompile.bundle import memory
 from qcompile.bundle.c_source import Source
-from qcompile.bundle.program import Program
-from qcompile.errors import CompileError
 from qcompile.target import Built, Runner
-from qcompile.targets.build import build_library
-from qcompile.targets.emitter import Emitter
-from qcompile.targets.isa import Isa
-from qcompile.targets.islands import Island, cluster, refuse_control_flow
-from qcompile.targets.program import make_program
-from qcompile.targets.rules import emit_node, has_rule
 from qcompile.targets.runner import LibraryRunner
 
-Step = Callable[[], None]
-"""Emits one node or island."""
+if TYPE_CHECKING:
+    from qcompile.bundle.program import Program
+    from qcompile.targets.isa import Isa
 
 
 @dataclasses.dataclass(frozen=True)
 class TvmLowering:
-    """Kernels from templates for one instruction set, float islands from TVM's importer."""
+    """Kernels from templates for one instruction set, float islands from TVM's importer.
 
-    isa: Isa
+    Attributes:
+        find_isa: Gives the instruction set.
+    """
+
+    find_isa: Callable[[], Isa]
+
+    @property
+    def isa(self) -> Isa:
+        """The instruction set."""
+        return self.find_isa()
 
     def build(self, model: ir.Model, *, every_value: bool = False) -> Built:
         """Compile the integer graph; see `qcompile.target.Lowering`."""
+        from qcompile.targets.build import build_library
+        from qcompile.targets.emission import emitted
+        from qcompile.targets.emitter import Emitter
+        from qcompile.targets.program import make_program
+
         emitter = Emitter(model.graph, self.isa)
         outputs = outputs_of(model.graph, every_value=every_value)
         program = make_program(emitted(model.graph, emitter, outputs), self.isa.tvm_target)
@@ -51,6 +60,10 @@ class TvmLowering:
 
     def program(self, model: ir.Model) -> Program:
         """Compile the integer graph to be called from C; see `qcompile.bundle.program`."""
+        from qcompile.targets.emission import emitted
+        from qcompile.targets.emitter import Emitter
+        from qcompile.targets.program import make_program
+
         emitter = Emitter(model.graph, self.isa, threads=False)
         module = emitted(model.graph, emitter, model.graph.outputs)
         return make_program(module, self.isa.tvm_target)
@@ -61,27 +74,14 @@ class TvmLowering:
         return LibraryRunner(library, model.graph.inputs, outputs)
 
 
-def emitted(graph: ir.Graph, emitter: Emitter, outputs: Sequence[ir.Value]) -> Any:
-    """Return the IRModule of a graph: integer nodes by rule, float ones as islands."""
-    refuse_control_flow(graph)
-    kept = frozenset(outputs)
-    steps: list[Step] = []
-    for run in cluster(graph, lambda node: not has_rule(node)):
-        if has_rule(run[0]):
-            steps.append(partial(emit_node, run[0], emitter))
-            continue
-        island = Island.around(run, kept)
-        if island.outputs:  # imported here, so that a refusal comes before anything is built
-            imported = island.to_relax(emitter.isa.tvm_target)
-            steps.append(partial(emitter.island, island, imported))
-    module = emitter.module(outputs, steps)
-    if not any(isinstance(function, PrimFunc) for function in module.functions.values()):
-        raise CompileError(
-            "it computes nothing: its outputs are its inputs",
-            where="model",
-            hint="there is nothing to compile",
-        )
-    return module
+def isa(module: str, name: str) -> Callable[[], Isa]:
+    """Return what imports an instruction set of a module of qcompile.targets."""
+
+    def find() -> Isa:
+        found: Isa = getattr(importlib.import_module(f"qcompile.targets.{module}"), name)
+        return found
+
+    return find
 
 
 def outputs_of(graph: ir.Graph, *, every_value: bool) -> list[ir.Value]:

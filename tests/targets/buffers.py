@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tvm
 
-from qcompile.targets.arm import NEON
+from qcompile.targets.arm_isa import NEON
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Layout

@@ -20,7 +20,7 @@ from qcompile.targets.kernels.dense_conv import DenseConv
 from qcompile.targets.kernels.depthwise_conv import DepthwiseConv
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.layout import Halo, Layout, round_up
-from qcompile.targets.x86 import AVX2, AVXVNNI, VNNI512
+from qcompile.targets.x86_isa import AVX2, AVXVNNI, VNNI512
 from tests.targets import emulator
 
 Array = npt.NDArray[Any]

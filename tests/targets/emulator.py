@@ -16,7 +16,7 @@ import pytest
 import tvm
 import tvm_ffi.libinfo
 
-from qcompile.targets.arm import DOTPROD, I8MM, NEON
+from qcompile.targets.arm_isa import DOTPROD, I8MM, NEON
 from qcompile.targets.isa import Isa
 from tests.targets.boards import REQUIRED
 

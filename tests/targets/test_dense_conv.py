@@ -17,7 +17,7 @@ from qcompile.targets.kernels.dense_conv import DenseConv
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.layout import Halo, Layout
 from qcompile.targets.tiles import Tile, tiles
-from qcompile.targets.x86 import AVX2, VNNI512
+from qcompile.targets.x86_isa import AVX2, VNNI512
 from tests.targets.convolutions import (
     RUNNABLE,
     Data,

@@ -22,7 +22,7 @@ from qcompile.targets.kernels.depthwise_window import (
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.kernels.interleave import channel_order
 from qcompile.targets.layout import Halo, Layout, round_up
-from qcompile.targets.x86 import VNNI512
+from qcompile.targets.x86_isa import VNNI512
 from tests.targets.convolutions import RUNNABLE, Data, compute, data, fields, reference
 from tests.targets.emulator import CPUS, needs_emulator
 

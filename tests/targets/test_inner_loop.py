@@ -7,7 +7,7 @@ import re
 import pytest
 import tvm
 
-from qcompile.targets.arm import DOTPROD, I8MM, NEON
+from qcompile.targets.arm_isa import DOTPROD, I8MM, NEON
 from qcompile.targets.isa import Isa
 from qcompile.targets.kernels.dense_conv import DenseConv
 from qcompile.targets.kernels.epilogue import Epilogue

@@ -13,9 +13,9 @@ import tvm
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as tir
 
-from qcompile.targets.arm import DOTPROD, I8MM, NEON
+from qcompile.targets.arm_isa import DOTPROD, I8MM, NEON
 from qcompile.targets.isa import Isa
-from qcompile.targets.x86 import AVX2, AVXVNNI, VNNI512
+from qcompile.targets.x86_isa import AVX2, AVXVNNI, VNNI512
 from tests.targets import emulator
 from tests.targets.convolutions import RUNNABLE, target
 from tests.targets.emulator import needs_emulator

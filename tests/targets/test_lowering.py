@@ -42,7 +42,7 @@ def runnable(target: Target) -> Target:
     isa = target.lowering.isa
     isa = dataclasses.replace(isa, tvm_target={**isa.tvm_target, "mcpu": "cascadelake"})
     features = TARGETS["x86-vnni"].features
-    return dataclasses.replace(target, lowering=TvmLowering(isa), features=features)
+    return dataclasses.replace(target, lowering=TvmLowering(lambda: isa), features=features)
 
 
 HERE = [name for name, target in TARGETS.items() if target.arch == host_arch()]

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qcompile.targets.arm import DOTPROD, I8MM, NEON
+from qcompile.targets.arm_isa import DOTPROD, I8MM, NEON
 from qcompile.targets.isa import Isa
 from qcompile.targets.tiles import CHUNKS, Tile, Work, cycles, split, tiles
-from qcompile.targets.x86 import AVX2, AVXVNNI, VNNI512
+from qcompile.targets.x86_isa import AVX2, AVXVNNI, VNNI512
 
 ISAS = (VNNI512, AVXVNNI, AVX2, NEON, DOTPROD, I8MM)
 

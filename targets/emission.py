@@ -1,0 +1,41 @@
+"""From an integer graph to the program of its kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import onnx_ir as ir
+from tvm.tirx import PrimFunc
+
+from qcompile.errors import CompileError
+from qcompile.targets.emitter import Emitter
+from qcompile.targets.islands import Island, cluster, refuse_control_flow
+from qcompile.targets.rules import emit_node, has_rule
+
+Step = Callable[[], None]
+"""Emits one node or island."""
+
+
+def emitted(graph: ir.Graph, emitter: Emitter, outputs: Sequence[ir.Value]) -> Any:
+    """Return the IRModule of a graph: integer nodes by rule, float ones as islands."""
+    refuse_control_flow(graph)
+    kept = frozenset(outputs)
+    steps: list[Step] = []
+    for run in cluster(graph, lambda node: not has_rule(node)):
+        if has_rule(run[0]):
+            steps.append(partial(emit_node, run[0], emitter))
+            continue
+        island = Island.around(run, kept)
+        if island.outputs:  # imported here, so that a refusal comes before anything is built
+            imported = island.to_relax(emitter.isa.tvm_target)
+            steps.append(partial(emitter.island, island, imported))
+    module = emitter.module(outputs, steps)
+    if not any(isinstance(function, PrimFunc) for function in module.functions.values()):
+        raise CompileError(
+            "it computes nothing: its outputs are its inputs",
+            where="model",
+            hint="there is nothing to compile",
+        )
+    return module
