@@ -25,6 +25,7 @@ from qcompile.errors import CompileError
 from qcompile.host import host_arch, host_features
 from qcompile.model import CompiledModel
 from qcompile.targets import TARGETS, fitting
+from qcompile.targets.c_kernels import ON_STACK_BYTES
 from qcompile.targets.lowering import TvmLowering
 from tests.nets import NETS, net, samples
 from tests.targets.emulator import COMPILER, CPUS, EMULATOR, needs_emulator
@@ -39,7 +40,7 @@ LARGE_ISLAND = """
     g (float[1,6,64,64] x, float[8,6,1,1] w1, float[8,8,1,1] w2) => (float[1,8,64,64] y)
     { a = Conv(x, w1)  s = LogSoftmax <axis = -1> (a)  t = Hardmax(s)  p = Mul(t, s)
       y = Conv(p, w2) }"""
-"""A float kernel of it wants 128 kB for itself."""
+"""A float kernel of it wants some kilobytes for itself."""
 
 ODD = {
     "an island that wants memory": LARGE_ISLAND,
@@ -221,7 +222,7 @@ def test_large_memory_of_a_kernel_lies_in_the_arena(target: str) -> None:
         for call in source.program.calls
         for size in (source.program.sizes[buffer] for buffer in call.writes[1:])
     ]
-    assert 4 * 8 * 64 * 64 in wanted
+    assert max(wanted) > ON_STACK_BYTES
     assert source.arena.size < sum(source.program.sizes) / 2
 
 
