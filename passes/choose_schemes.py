@@ -41,6 +41,12 @@ class ChooseSchemes(ir.passes.InPlacePass):
 
     Kept: sub-graphs stay float; nothing observes their values.
 
+    What calibration saw comes from InsertObservers and a data set:
+
+        names = observed_values(model.graph, target, config)
+        observed = InsertObservers(frozenset(names))(model.clone()).model
+        ChooseSchemes(target, calibrate(observed, data, names), config)(model)
+
     Attributes:
         target: Says what runs in integers and under which schemes.
         observations: What calibration saw, by value name (see `observed_values`).

@@ -28,6 +28,19 @@ class FoldBatchNorm(ir.passes.InPlacePass):
     Kept: training mode; statistics that are computed, an input, or lead to no finite f; a
     normalization of another rank whose producer has a second user, is a graph output,
     stands outside the branch, has a computed weight, or scales its terms (Gemm's beta).
+
+    Example:
+        before:
+            g (float[1,1,4,4] x) => (float[1,2,4,4] y)
+            <float[2,1,1,1] w = {3.0, 5.0}, float[2] b = {4.0, 6.0},
+             float[2] scale = {8.0, 3.0}, float[2] B = {0.5, 0.25},
+             float[2] mean = {1.0, 2.0}, float[2] var = {15.0, 8.0}>
+            { a = Conv (x, w, b)
+              y = BatchNormalization <epsilon = 1.0> (a, scale, B, mean, var) }
+        after:
+            g (float[1,1,4,4] x) => (float[1,2,4,4] y)
+            <float[2,1,1,1] w = {6.0, 5.0}, float[2] b = {6.5, 4.25}>
+            { y = Conv (x, w, b) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

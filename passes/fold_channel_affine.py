@@ -26,6 +26,16 @@ class FoldChannelAffine(ir.passes.InPlacePass):
     Kept: a constant less or over the value; constants along another axis, or that add axes;
     a computed weight or bias, also one behind a DequantizeLinear; a producer with a second
     user, that is a graph output or stands outside the branch; what would leave float32.
+
+    Example:
+        before:
+            g (float[1,1,2,2] x) => (float[1,2,2,2] y)
+            <float[2,1,1,1] w = {1.0, 2.0}, float c = {3.0}, float[2,1,1] d = {0.5, 0.25}>
+            { a = Conv (x, w)  m = Mul (c, a)  y = Add (m, d) }
+        after:
+            g (float[1,1,2,2] x) => (float[1,2,2,2] y)
+            <float[2,1,1,1] w = {3.0, 6.0}, float[2] b = {0.5, 0.25}>
+            { y = Conv (x, w, b) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

@@ -33,6 +33,21 @@ class FoldDynamic(ir.passes.InPlacePass):
     Kept: a product whose int32 sums are read themselves or may be beyond int32, weights that
     are no int8 around their zero point, an activation with several zero points or scales,
     vectors, unknown shapes, and sub-graphs.
+
+    Example:
+        before:
+            g (float[3,2] x) => (float[3,2] y)
+            <int8[2,2] w = {127, 100, 50, -127}, float[2] s_w = {0.25, 0.5},
+             float[2] bias = {1.0, 2.0}, float zero = {0.0}, float six = {6.0}>
+            { q, s, z = DynamicQuantizeLinear (x)  i = MatMulInteger (q, w, z)
+              f = Cast <to = 1> (i)  t = Mul (s, s_w)  m = Mul (f, t)  a = Add (m, bias)
+              y = Clip (a, zero, six) }
+        after:
+            g (float[3,2] x) => (float[3,2] y)
+            <int8[2,2] w = {127, 100, 50, -127}, float[2] s_w = {0.25, 0.5},
+             float[2] bias = {1.0, 2.0}>
+            { q, s, z = DynamicQuantizeLinear (x)
+              y = qcompile.QDynamicMatMul <lo = 0.0, hi = 6.0> (q, s, z, w, s_w, bias) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

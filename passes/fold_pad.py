@@ -21,6 +21,15 @@ class FoldPad(ir.passes.InPlacePass):
     negative number, with a second user, or before a MaxPool (whose own padding never wins);
     an AveragePool with pads of its own that it does not count, or with ceil_mode; and any
     operator that has auto_pad (ResolveAutoPad runs first).
+
+    Example:
+        before:
+            g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,9,11] y)
+            <int64[8] p = {0, 0, 1, 2, 0, 0, 3, 4}>
+            { a = Pad (x, p)  y = Conv <pads = [1, 1, 1, 1]> (a, w) }
+        after:
+            g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,9,11] y)
+            { y = Conv <pads = [2, 3, 4, 5]> (x, w) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

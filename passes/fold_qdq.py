@@ -38,6 +38,20 @@ class FoldQdq(ir.passes.InPlacePass):
     Kept, with the reason in the node's metadata: what the target or the config keeps in
     float, what a rule cannot fold, and sub-graphs, which belong to the node that holds them.
     What lost its last reader is removed, except DequantizeLinear.
+
+    Example:
+        before:
+            g (uint8[1,2] x) => (uint8[1,2] y)
+            <int8[2,2] w = {1, 2, 3, 4}, float s_x = {0.5}, float[2] s_w = {0.25, 0.5},
+             float s_y = {0.125}, uint8 z = {128}>
+            { a = DequantizeLinear (x, s_x, z)  b = DequantizeLinear <axis = 1> (w, s_w)
+              m = MatMul (a, b)  r = Relu (m)  y = QuantizeLinear (r, s_y, z) }
+        after:
+            g (uint8[1,2] x) => (uint8[1,2] y)
+            <int8[2,2] w = {1, 2, 3, 4}, int32[2] bias = {0, 0},
+             float[2] multiplier = {1.0, 2.0}>
+            { y = qcompile.QMatMul <x_zero_point = 128, lo = 128.0, hi = 255.0,
+                                    y_zero_point = 128, y_dtype = 2> (x, w, bias, multiplier) }
     """
 
     target: Target

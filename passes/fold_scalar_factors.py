@@ -32,6 +32,16 @@ class FoldScalarFactors(ir.passes.InPlacePass):
 
     Kept: a factor whose way meets another operator, a second reader, a graph output or the
     border of a branch before a product with a constant weight; what would leave float32.
+
+    Example:
+        before:
+            g (float[1,3,2] x) => (float[1,2,3] y)
+            <float[2,2] w = {1.0, 2.0, 3.0, 4.0}, float c = {2.0}>
+            { a = MatMul (x, w)  t = Transpose <perm = [0, 2, 1]> (a)  s = Div (t, c)
+              y = Softmax (s) }
+        after:
+            g (float[1,3,2] x) => (float[1,2,3] y) <float[2,2] w = {0.5, 1.0, 1.5, 2.0}>
+            { a = MatMul (x, w)  t = Transpose <perm = [0, 2, 1]> (a)  y = Softmax (t) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

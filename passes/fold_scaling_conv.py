@@ -24,6 +24,17 @@ class FoldScalingConv(ir.passes.InPlacePass):
     Kept: a shift before a padded convolution, since the padding is not shifted; constants
     that are computed; a second user, a graph output, the border of a branch; what would
     leave float32.
+
+    Example:
+        before:
+            g (float[1,2,3,3] x) => (float[1,1,3,3] y)
+            <float[2,1,1,1] f = {2.0, 3.0}, float[2] s = {0.5, 1.0},
+             float[1,2,1,1] w = {4.0, 5.0}, float[1] b = {1.0}>
+            { a = Conv <group = 2> (x, f, s)  y = Conv (a, w, b) }
+        after:
+            g (float[1,2,3,3] x) => (float[1,1,3,3] y)
+            <float[1,2,1,1] w = {8.0, 15.0}, float[1] b = {8.0}>
+            { y = Conv (x, w, b) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

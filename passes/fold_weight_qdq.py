@@ -21,6 +21,16 @@ class FoldWeightQdq(ir.passes.InPlacePass):
 
     Training tools write weights as float with a Q/DQ pair, and Linear layers with a Transpose
     behind the pair. Kept: a result that is a graph output.
+
+    Example:
+        before:
+            g (float[1,2] x) => (float[1,3] y)
+            <int8[3,2] w = {1, 2, 3, 4, 5, 6}, float[3] s = {0.5, 0.25, 1}>
+            { d = DequantizeLinear <axis = 0> (w, s)  t = Transpose (d)  y = MatMul (x, t) }
+        after:
+            g (float[1,2] x) => (float[1,3] y)
+            <int8[2,3] w = {1, 3, 5, 2, 4, 6}, float[3] s = {0.5, 0.25, 1}>
+            { d = DequantizeLinear <axis = 1> (w, s)  y = MatMul (x, d) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

@@ -31,6 +31,15 @@ class FuseGelu(ir.passes.InPlacePass):
     with the powers written as Pow or as products.
 
     Kept: what has an inner value that something else reads or that is a graph output.
+
+    Example:
+        before:
+            g (float[8] x) => (float[8] y)
+            <float root = {1.4142135}, float one = {1.0}, float half = {0.5}>
+            { d = Div (x, root)  e = Erf (d)  a = Add (e, one)  m = Mul (x, a)
+              y = Mul (m, half) }
+        after:
+            g (float[8] x) => (float[8] y) { y = Gelu (x) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

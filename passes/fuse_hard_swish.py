@@ -34,6 +34,14 @@ class FuseHardSwish(ir.passes.InPlacePass):
 
     Kept: what has an inner value that something else reads or that is a graph output; bounds
     that are not constant.
+
+    Example:
+        before:
+            g (float[4] x) => (float[4] y)
+            <float three = {3.0}, float zero = {0.0}, float six = {6.0}>
+            { a = Add (x, three)  c = Clip (a, zero, six)  m = Mul (x, c)  y = Div (m, six) }
+        after:
+            g (float[4] x) => (float[4] y) { y = HardSwish (x) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

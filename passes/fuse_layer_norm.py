@@ -31,6 +31,16 @@ class FuseLayerNorm(ir.passes.InPlacePass):
 
     Kept: means over other axes; an inner value that something else reads or that is a graph
     output; an epsilon that is no constant; a size that is not known.
+
+    Example:
+        before:
+            g (float[2,4] x) => (float[2,4] y)
+            <int64[1] last = {-1}, float two = {2.0}, float epsilon = {0.00001}>
+            { m = ReduceMean (x, last)  d = Sub (x, m)  p = Pow (d, two)
+              v = ReduceMean (p, last)  a = Add (v, epsilon)  s = Sqrt (a)  y = Div (d, s) }
+        after:
+            g (float[2,4] x) => (float[2,4] y) <float[4] gain = {1.0, 1.0, 1.0, 1.0}>
+            { y = LayerNormalization <axis = -1, epsilon = 0.00001> (x, gain) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

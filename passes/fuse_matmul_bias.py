@@ -26,6 +26,16 @@ class FuseMatMulBias(ir.passes.InPlacePass):
     graph output or stands outside the branch; a summand that is no constant row; a matrix
     or a summand that is an input. In a Gemm: transA; alpha before a quantized matrix; beta
     before a C that is computed or differs from row to row.
+
+    Example:
+        before:
+            g (float[4,2] x) => (float[4,3] y)
+            <float[2,3] w = {1.0, 2.0, 3.0, 4.0, 5.0, 6.0}, float[3] b = {1.5, 2.5, 3.5}>
+            { a = MatMul (x, w)  y = Add (a, b) }
+        after:
+            g (float[4,2] x) => (float[4,3] y)
+            <float[2,3] w = {1.0, 2.0, 3.0, 4.0, 5.0, 6.0}, float[3] b = {1.5, 2.5, 3.5}>
+            { y = Gemm (x, w, b) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

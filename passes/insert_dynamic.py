@@ -39,6 +39,16 @@ class InsertDynamic(ir.passes.InPlacePass):
 
     Attributes:
         config: The user's choices; what it keeps in float stays float.
+
+    Example:
+        before:
+            g (float[3,2] x) => (float[3,2] y) <float[2,2] w = {1.27, 2.0, 0.5, -2.54}>
+            { y = MatMul (x, w) }
+        after:
+            g (float[3,2] x) => (float[3,2] y)
+            <int8[2,2] w = {127, 100, 50, -127}, float[2] s_w = {0.01, 0.02}>
+            { q, s, z = DynamicQuantizeLinear (x)  i = MatMulInteger (q, w, z)
+              f = Cast <to = 1> (i)  t = Mul (s, s_w)  y = Mul (f, t) }
     """
 
     config: CompileConfig = dataclasses.field(default_factory=CompileConfig)

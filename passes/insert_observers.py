@@ -20,6 +20,13 @@ class InsertObservers(ir.passes.InPlacePass):
 
     Raises:
         ValueError: A name that no node and no input of the main graph has.
+
+    Example:
+        before:
+            g (float[4] x) => (float[4] y) { a = Relu (x)  b = Neg (a)  y = Abs (b) }
+        after:
+            g (float[4] x) => (float[4] y, float[4] a, float[4] b)
+            { a = Relu (x)  b = Neg (a)  y = Abs (b) }
     """
 
     values: frozenset[str] | None = None

@@ -28,6 +28,11 @@ class InsertQdq(ir.passes.InPlacePass):
 
     The result is standard ONNX that any runtime runs. The parameters are taken off the
     values, so a second run changes nothing. A bias that a separate Add brings stays float.
+
+    ChooseSchemes writes the parameters; so can any caller, for a value x of the graph:
+
+        x.meta["qparams"] = QParams(U8, np.array(0.5, np.float32), np.array(3, np.uint8))
+        InsertQdq()(model)
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

@@ -33,6 +33,16 @@ class LowerConv1d(ir.passes.InPlacePass):
 
     Kept: auto_pad (ResolveAutoPad runs first), output_shape, a computed weight, a pool with
     the indices as second output, an open shape.
+
+    Example:
+        before:
+            g (float[1,1,8] x) => (float[1,1,4] y) <float[1,1,3] w = {1.0, 2.0, 3.0}>
+            { a = Conv <strides = [2], pads = [1, 1]> (x, w)  y = Relu (a) }
+        after:
+            g (float[1,1,8] x) => (float[1,1,4] y)
+            <float[1,1,1,3] w = {1.0, 2.0, 3.0}, int64[1] two = {2}>
+            { u = Unsqueeze (x, two)  a = Conv <strides = [1, 2], pads = [0, 1, 0, 1]> (u, w)
+              r = Relu (a)  y = Squeeze (r, two) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

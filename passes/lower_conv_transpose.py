@@ -35,6 +35,20 @@ class LowerConvTranspose(ir.passes.InPlacePass):
 
     Kept: a computed weight or bias, scales along another axis or in blocks; auto_pad and
     output_shape (ResolveAutoPad runs first); an image whose size is not known.
+
+    Example:
+        before:
+            g (float[1,1,3,3] x) => (float[1,1,6,6] y)
+            <float[1,1,2,2] w = {1.0, 2.0, 3.0, 4.0}>
+            { y = ConvTranspose <strides = [2, 2]> (x, w) }
+        after:
+            g (float[1,1,3,3] x) => (float[1,1,6,6] y)
+            <float[4,1,1,1] w = {1.0, 2.0, 3.0, 4.0}, int64[6] phases = {1, 1, 2, 2, 3, 3},
+             int64[4] image = {1, 1, 6, 6}>
+            { c = Conv <kernel_shape = [1, 1], strides = [1, 1], pads = [0, 0, 0, 0],
+                        dilations = [1, 1], group = 1> (x, w)
+              s = Reshape (c, phases)  t = Transpose <perm = [0, 1, 4, 2, 5, 3]> (s)
+              y = Reshape (t, image) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

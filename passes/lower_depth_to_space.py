@@ -19,6 +19,15 @@ class LowerDepthToSpace(ir.passes.InPlacePass):
     SpaceToDepth    [N, C, H, b, W, b]  ->  [N, b, b, C, H, W]     perm 0 3 5 1 2 4
 
     Kept: an image whose size is not known.
+
+    Example:
+        before:
+            g (float[1,4,2,3] x) => (float[1,1,4,6] y) { y = DepthToSpace <blocksize = 2> (x) }
+        after:
+            g (float[1,4,2,3] x) => (float[1,1,4,6] y)
+            <int64[6] p = {1, 2, 2, 1, 2, 3}, int64[4] q = {1, 1, 4, 6}>
+            { s = Reshape (x, p)  t = Transpose <perm = [0, 3, 4, 1, 5, 2]> (s)
+              y = Reshape (t, q) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

@@ -20,6 +20,15 @@ class LowerGemm(ir.passes.InPlacePass):
     Transpose and a computed C an Add after it; FuseMatMulBias folds the rest into B and C.
 
     Kept: a Gemm of a constant B and a constant or absent C without transA.
+
+    Example:
+        before:
+            g (float[3,2] a, float[3,4] b, float[4] c) => (float[2,4] y)
+            { y = Gemm <transA = 1, beta = 0.5> (a, b, c) }
+        after:
+            g (float[3,2] a, float[3,4] b, float[4] c) => (float[2,4] y) <float half = {0.5}>
+            { s = Transpose <perm = [1, 0]> (a)  m = MatMul (s, b)  d = Mul (c, half)
+              y = Add (m, d) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

@@ -38,6 +38,19 @@ class LowerRecurrent(ir.passes.InPlacePass):
 
     Attributes:
         most_steps: The longest sequence that is unrolled.
+
+    Example:
+        before:
+            g (float[2,1,2] x) => (float[1,1,1] h)
+            <float[1,1,2] w = {1.0, 2.0}, float[1,1,1] r = {3.0}>
+            { y, h = RNN <hidden_size = 1> (x, w, r) }
+        after:
+            g (float[2,1,2] x) => (float[1,1,1] h)
+            <float[2,1] w = {1.0, 2.0}, float[1,1] r = {3.0},
+             int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}>
+            { p = MatMul (x, w)  p0 = Slice (p, zero, one, zero)  h0 = Tanh (p0)
+              p1 = Slice (p, one, two, zero)  q = MatMul (h0, r)  s = Add (p1, q)
+              h = Tanh (s) }
     """
 
     most_steps: int = 512

@@ -25,6 +25,15 @@ class MergeActivations(ir.passes.InPlacePass):
     Kept: a chain whose inner node has a second user or is a graph output, unless the outer
     one cuts nothing; bounds that are computed, an input, more than one number, or cross;
     Min and Max that broadcast, and those of integers; a chain into a branch.
+
+    Example:
+        before:
+            g (float[4] x) => (float[4] y)
+            <float low = {-1.0}, float zero = {0.0}, float six = {6.0}>
+            { a = Clip (x, low, six)  b = Relu (a)  y = Neg (b) }
+        after:
+            g (float[4] x) => (float[4] y) <float zero = {0.0}, float six = {6.0}>
+            { b = Clip (x, zero, six)  y = Neg (b) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

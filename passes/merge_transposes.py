@@ -28,6 +28,14 @@ class MergeTransposes(ir.passes.InPlacePass):
     So the Transposes that an NHWC exporter puts around every convolution cancel each other.
 
     Kept: a Transpose with a second user or that is a graph output, before anything else.
+
+    Example:
+        before:
+            g (float[1,4,5,3] x) => (float[1,4,5,3] y)
+            { a = Transpose <perm = [0, 3, 1, 2]> (x)  r = Relu (a)
+              b = Transpose <perm = [0, 2, 3, 1]> (r)  y = Neg (b) }
+        after:
+            g (float[1,4,5,3] x) => (float[1,4,5,3] y) { r = Relu (x)  y = Neg (r) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

@@ -17,6 +17,13 @@ class PReluToLeakyRelu(ir.passes.InPlacePass):
     """Replace `PRelu(x, a)` by `LeakyRelu <alpha = a> (x)` where all slopes are one number.
 
     Kept: slopes that differ, are computed or an input; integers.
+
+    Example:
+        before:
+            g (float[1,2,3] x) => (float[1,2,3] y) <float[2,1] a = {0.25, 0.25}>
+            { y = PRelu (x, a) }
+        after:
+            g (float[1,2,3] x) => (float[1,2,3] y) { y = LeakyRelu <alpha = 0.25> (x) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

@@ -26,6 +26,14 @@ class PropagateQdq(ir.passes.InPlacePass):
     Kept: a mover whose inputs differ in scale (nothing sinks), whose result is also wanted
     in float or on two scales (nothing rises), or that the target or the config keeps float;
     and sub-graphs, each of which is one float island with the node that holds it.
+
+    Example:
+        before:
+            g (uint8[2,3] x) => (float[3,2] y) <float s = {0.5}, uint8 z = {0}>
+            { d = DequantizeLinear (x, s, z)  t = Transpose (d)  y = Relu (t) }
+        after:
+            g (uint8[2,3] x) => (float[3,2] y) <float s = {0.5}, uint8 z = {0}>
+            { t = Transpose (x)  d = DequantizeLinear (t, s, z)  y = Relu (d) }
     """
 
     target: Target

@@ -18,6 +18,14 @@ class ReduceMeanToPool(ir.passes.InPlacePass):
     Without keepdims a Reshape drops the two axes.
 
     Kept: other axes or another rank; an image or a result whose size is not known.
+
+    Example:
+        before:
+            g (float[1,2,3,4] x) => (float[1,2] y) <int64[2] axes = {-1, -2}>
+            { y = ReduceMean <keepdims = 0> (x, axes) }
+        after:
+            g (float[1,2,3,4] x) => (float[1,2] y) <int64[2] shape = {1, 2}>
+            { p = GlobalAveragePool (x)  y = Reshape (p, shape) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

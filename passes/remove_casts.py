@@ -20,6 +20,12 @@ class RemoveCasts(ir.passes.InPlacePass):
 
     Kept: a first Cast that rounds or wraps; a Cast whose type nothing says; a pair whose
     second Cast stands in a branch that the first one leads to.
+
+    Example:
+        before:
+            g (int32[4] x) => (float[4] y) { a = Cast <to = 11> (x)  y = Cast <to = 1> (a) }
+        after:
+            g (int32[4] x) => (float[4] y) { y = Cast <to = 1> (x) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

@@ -20,6 +20,13 @@ class RemoveIdentities(ir.passes.InPlacePass):
 
     Kept: a node whose output is a graph output (removing it would rename the output) and a
     Dropout whose mask is used.
+
+    Example:
+        before:
+            g (float[2,2] x) => (float[2,2] y) <int64[2] s = {2, -1}>
+            { a = Dropout (x)  b = Reshape (a, s)  y = Relu (b) }
+        after:
+            g (float[2,2] x) => (float[2,2] y) { y = Relu (x) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

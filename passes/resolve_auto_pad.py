@@ -28,6 +28,15 @@ class ResolveAutoPad(ir.passes.InPlacePass):
 
     Refused: ceil_mode where the last window would start in the padding at the end. Shape
     inference counts that window and runtimes drop it, so the graph has no one meaning.
+
+    Example:
+        before:
+            g (float[1,1,5,6] x, float[2,1,2,3] w) => (float[1,2,3,3] y)
+            { y = Conv <auto_pad = "SAME_UPPER", strides = [2, 2]> (x, w) }
+        after:
+            g (float[1,1,5,6] x, float[2,1,2,3] w) => (float[1,2,3,3] y)
+            { y = Conv <kernel_shape = [2, 3], strides = [2, 2], pads = [0, 0, 1, 1],
+                        dilations = [1, 1], group = 1> (x, w) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

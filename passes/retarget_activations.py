@@ -31,6 +31,14 @@ class RetargetActivations(ir.passes.InPlacePass):
     Integers that enter or leave the graph keep their type: there a pair of the other type is
     put between them and the operator. Kept: what its operators take as it is, or what no one
     type would suit.
+
+    Example:
+        before:
+            g (float[2] x) => (float[2] y) <float s = {0.5}, int8 z = {-3}>
+            { q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)  y = Relu (d) }
+        after:
+            g (float[2] x) => (float[2] y) <float s = {0.5}, uint8 z = {125}>
+            { q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)  y = Relu (d) }
     """
 
     target: Target

@@ -41,6 +41,12 @@ class SmoothActivations(ir.passes.InPlacePass):
     Kept: an activation that anything else reads; computed weights; Gemm's transA; channels of
     which nothing was seen (s = 1).
 
+    The maxima come from InsertObservers and a data set:
+
+        names = smoothed_values(model.graph)
+        observed = InsertObservers(frozenset(names))(model.clone()).model
+        SmoothActivations(channel_maxima(observed, data, names))(model)
+
     Attributes:
         maxima: max |X_j| by the value's name (see `smoothed_values`).
         alpha: Between 0, all of the spread stays in the activation, and 1, none.

@@ -18,6 +18,15 @@ class SplitToSlices(ir.passes.InPlacePass):
     An output that nothing reads gets none.
 
     Kept: a Split whose parts have no known size.
+
+    Example:
+        before:
+            g (float[2,4] x) => (float[2,2] y, float[2,2] z)
+            { y, z = Split <axis = 1, num_outputs = 2> (x) }
+        after:
+            g (float[2,4] x) => (float[2,2] y, float[2,2] z)
+            <int64[1] n0 = {0}, int64[1] n2 = {2}, int64[1] n4 = {4}, int64[1] axis = {1}>
+            { y = Slice (x, n0, n2, axis)  z = Slice (x, n2, n4, axis) }
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
