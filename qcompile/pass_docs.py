@@ -19,7 +19,7 @@ class PassDocs:
         summary: Its first sentence.
         text: The rest, without sections: equations, what is kept.
         before: A graph in ONNX's text syntax, empty where the docstring has no example.
-        after: What the pass makes of it.
+        after: What the pass makes of it, without the nodes that nothing reads any more.
         needs: What must be handed to it: `target`, `config`, `observations`, ...
     """
 
@@ -41,8 +41,8 @@ def pass_docs(found: type[ir.passes.PassBase]) -> PassDocs:
     return PassDocs(
         summary=" ".join(summary.split()),
         text=text.strip(),
-        before=_graph(before.removeprefix("before:")),
-        after=_graph(after),
+        before=inspect.cleandoc(before.removeprefix("before:")),
+        after=inspect.cleandoc(after),
         needs=needs(found),
     )
 
@@ -58,7 +58,3 @@ def needs(found: type[ir.passes.PassBase]) -> tuple[str, ...]:
         and field.default is dataclasses.MISSING
         and field.default_factory is dataclasses.MISSING
     )
-
-
-def _graph(text: str) -> str:
-    return inspect.cleandoc(text)
