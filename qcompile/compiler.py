@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from qcompile import oracle
 from qcompile.artifact import Golden, graph_bytes
 from qcompile.artifact.manifest import make_manifest
 from qcompile.calibration.calibrate import calibrate
+from qcompile.calibration.channel_maxima import channel_maxima
 from qcompile.calibration.outliers import warnings_of
 from qcompile.config import CompileConfig
 from qcompile.data.dataset import Data, Dataset, Preprocess, input_specs, load_data
@@ -38,6 +39,7 @@ from qcompile.passes.fuse_gelu import FuseGelu
 from qcompile.passes.fuse_hard_swish import FuseHardSwish
 from qcompile.passes.fuse_layer_norm import FuseLayerNorm
 from qcompile.passes.fuse_matmul_bias import FuseMatMulBias
+from qcompile.passes.insert_dynamic import InsertDynamic
 from qcompile.passes.insert_observers import InsertObservers
 from qcompile.passes.insert_qdq import InsertQdq
 from qcompile.passes.lower_conv_1d import LowerConv1d
@@ -54,7 +56,23 @@ from qcompile.passes.remove_casts import RemoveCasts
 from qcompile.passes.remove_identities import RemoveIdentities
 from qcompile.passes.resolve_auto_pad import ResolveAutoPad
 from qcompile.passes.retarget_activations import RetargetActivations
+from qcompile.passes.smooth_activations import SmoothActivations, smoothed_values
 from qcompile.passes.split_to_slices import SplitToSlices
+from qcompile.recipes import (
+    CONVOLUTIONAL,
+    Candidate,
+    Choice,
+    answers,
+    candidates,
+    choose,
+    describe_share,
+    matrix_share,
+    sqnr_db,
+    stated,
+    trial_samples,
+    tried_bar,
+    without_data,
+)
 from qcompile.schemes.claims import outliers
 from qcompile.stages import Stages
 from qcompile.target import Target
@@ -138,11 +156,13 @@ class Quantized:
 
     Attributes:
         graph: The graph.
+        choice: The config that led to it, and why that one.
         data: What it was calibrated with.
         warnings: What of that its ranges leave out.
     """
 
     graph: ir.Model
+    choice: Choice
     data: Dataset | None = None
     warnings: tuple[str, ...] = ()
 
@@ -208,7 +228,7 @@ def compile_model(
     quantized = _quantize(model, target, config, calibration, preprocess, stages, after)
     with stages.stage("fold"):
         integer_graph = run_passes(
-            quantized.graph.clone(), integer_passes(target, config), after
+            quantized.graph.clone(), integer_passes(target, quantized.choice.config), after
         )
     with stages.stage("build"):
         built = target.lowering.build(integer_graph)
@@ -220,6 +240,7 @@ def compile_model(
         model_sha256=_fingerprint(source),
         calibration_sha256=quantized.data.digest if quantized.data is not None else None,
         config=dataclasses.asdict(config),
+        recipe=quantized.choice.report,
         seeds={"golden input": SEED} if quantized.data is None else {},
         integer_graph=integer_graph,
         qdq_graph=qdq_graph,
@@ -255,11 +276,64 @@ def _quantize(
     with stages.stage("float passes"):
         model = run_passes(model, float_passes(), after)
     if is_quantized(model.graph):
-        return Quantized(graph=model)
-    names = observed_values(model.graph, target, config)
+        return Quantized(graph=model, choice=stated(config, "the model brings its scales"))
+    if isinstance(calibration, Iterator) and (config.recipe == "auto" or config.smooth):
+        calibration = list(calibration)  # it is gone through more than once
+    choice = stated(config)
+    if config.recipe == "auto":
+        choice = _choose(model, target, config, calibration, preprocess, stages)
+    return _quantize_as(model, target, choice, calibration, preprocess, stages, after)
+
+
+def _choose(
+    model: ir.Model,
+    target: Target,
+    config: CompileConfig,
+    calibration: Data | None,
+    preprocess: Preprocess | None,
+    stages: Stages,
+) -> Choice:
+    """Return what "auto" stands for, after a trial if the model is one of matrix products."""
+    share = matrix_share(model.graph)
+    tried = candidates(config)
+    if share <= CONVOLUTIONAL or not observed_values(model.graph, target, tried[0].config):
+        return stated(config, describe_share(share))
+    if calibration is None:
+        return without_data(share, tried[-1])
+    specs = input_specs(model)
+    with stages.stage("choose recipe"), tried_bar(tried, stages.progress) as bar:
+        ranges, tests = trial_samples(load_data(calibration, specs, preprocess=preprocess))
+        wanted = answers(model, load_data(tests, specs))
+
+        def measure(candidate: Candidate) -> float:
+            bar(candidate)
+            quiet, choice = Stages(progress=False), stated(candidate.config)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CalibrationWarning)
+                trial = _quantize_as(model.clone(), target, choice, ranges, None, quiet, None)
+            return sqnr_db(wanted, answers(portable(trial.graph), load_data(tests, specs)))
+
+        return choose(share, tried, measure)
+
+
+def _quantize_as(
+    model: ir.Model,
+    target: Target,
+    choice: Choice,
+    calibration: Data | None,
+    preprocess: Preprocess | None,
+    stages: Stages,
+    after: AfterPass | None,
+) -> Quantized:
+    """Take a model after the float passes to its QDQ graph."""
+    config = choice.config
+    if config.recipe == "dynamic-int8":
+        with stages.stage("schemes"):
+            model = run_passes(model, [InsertDynamic(config)], after)
+        return Quantized(graph=model, choice=choice)
     data = None
     observations = {}
-    if names:
+    if observed_values(model.graph, target, config):
         if calibration is None:
             raise CompileError(
                 "a float model needs calibration data",
@@ -267,6 +341,10 @@ def _quantize(
                 hint="give samples of its input: --calib DATA.npz",
             )
         data = load_data(calibration, input_specs(model), preprocess=preprocess)
+        if config.smooth is not None:
+            with stages.stage("smooth"):
+                model = _smooth(model, config.smooth, data, stages, after)
+        names = observed_values(model.graph, target, config)
         with stages.stage("calibrate"):
             observed = InsertObservers(frozenset(names))(model.clone()).model
             observations = calibrate(observed, data, names, progress=stages.progress)
@@ -274,9 +352,19 @@ def _quantize(
         model = run_passes(model, [ChooseSchemes(target, observations, config)], after)
         texts = warnings_of(outliers(model.graph))
         for text in texts:
-            warnings.warn(text, CalibrationWarning, stacklevel=4)
+            warnings.warn(text, CalibrationWarning, stacklevel=5)
         model = run_passes(model, [InsertQdq()], after)
-        return Quantized(graph=model, data=data, warnings=tuple(texts))
+        return Quantized(graph=model, choice=choice, data=data, warnings=tuple(texts))
+
+
+def _smooth(
+    model: ir.Model, alpha: float, data: Dataset, stages: Stages, after: AfterPass | None
+) -> ir.Model:
+    """Return the model with its activations smoothed."""
+    names = smoothed_values(model.graph)
+    observed = InsertObservers(frozenset(names))(model.clone()).model
+    maxima = channel_maxima(observed, data, names, progress=stages.progress)
+    return run_passes(model, [SmoothActivations(maxima, alpha)], after)
 
 
 def _target(target: str | Target) -> Target:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from qcompile.calibration.calibrators import CALIBRATORS
 from qcompile.errors import ConfigError
 
-RECIPES = ("auto", "static-int8", "float")
+RECIPES = ("auto", "static-int8", "dynamic-int8", "float")
 FEW = 8
 """How many names a hint lists."""
 
@@ -64,8 +64,11 @@ class CompileConfig:
     """The user's choices; the defaults suit most models.
 
     Attributes:
-        recipe: "auto", "static-int8" for all that the target can, or "float" for nothing.
+        recipe: "auto", "static-int8" for all that the target can, "dynamic-int8" for matrix
+            products by ranges found at run time, or "float" for nothing.
         calibrator: Where no override names another one.
+        smooth: The alpha of SmoothQuant, from 0 to 1 (see `passes/smooth_activations.py`);
+            None for none, unless the recipe is "auto" and finds that it helps.
         float_ops: Operators to keep in float.
         ops: Overrides by operator.
         nodes: Overrides by pattern of the node's name (`*/head/*`); they win over `ops`, and
@@ -74,6 +77,7 @@ class CompileConfig:
 
     recipe: str = "auto"
     calibrator: str = "mse"
+    smooth: float | None = None
     float_ops: tuple[str, ...] = ()
     ops: Mapping[str, Override] = dataclasses.field(default_factory=dict)
     nodes: Mapping[str, Override] = dataclasses.field(default_factory=dict)
@@ -81,6 +85,7 @@ class CompileConfig:
     def __post_init__(self) -> None:
         _check_name(self.recipe, RECIPES, "recipe")
         _check_name(self.calibrator, CALIBRATORS, "calibrator")
+        _check_share(self.smooth, "smooth")
         for op_type in (*self.float_ops, *self.ops):
             _check_name(op_type, _onnx_operators(), "operator")
 
@@ -154,6 +159,12 @@ class CompileConfig:
             if override.float and _matches(node, pattern):
                 return f"the config keeps nodes {pattern!r} in float"
         return f"the config keeps {node.op_type} in float"
+
+
+def _check_share(number: object, what: str) -> None:
+    plain = isinstance(number, int | float) and not isinstance(number, bool)
+    if number is not None and not (plain and 0.0 <= float(str(number)) <= 1.0):
+        raise ConfigError(f"{what} must be a number from 0 to 1, got {number!r}")
 
 
 def _matches(node: ir.Node, pattern: str) -> bool:

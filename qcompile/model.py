@@ -78,7 +78,10 @@ class CompiledModel:
         """Operators, multiply-accumulates, float islands, size, seconds."""
         size = len(artifact.pack(self._contents))
         graph = self.integer_graph.graph
-        return compile_report(self.target.name, graph, size, self.seconds, self.warnings)
+        recipe = self.manifest["recipe"]
+        return compile_report(
+            self.target.name, recipe, graph, size, self.seconds, self.warnings
+        )
 
     def on(self, device: Device | None) -> CompiledModel:
         """Return the same model on another device; None is this process.

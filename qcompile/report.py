@@ -49,10 +49,19 @@ class FloatIsland(TypedDict):
     reason: str
 
 
+class RecipeReport(TypedDict):
+    """What was chosen, why, and the SQNR in decibels of each candidate that was tried."""
+
+    name: str
+    reason: str
+    sqnr_db: dict[str, float]
+
+
 class CompileReport(TypedDict):
     """What `compile --json` prints, without the artifact's path."""
 
     target: str
+    recipe: RecipeReport
     ops: OpCounts
     macs: MacCounts
     float_islands: list[FloatIsland]
@@ -63,6 +72,7 @@ class CompileReport(TypedDict):
 
 def compile_report(
     target: str,
+    recipe: RecipeReport,
     graph: ir.Graph,
     size_bytes: int,
     seconds: Mapping[str, float],
@@ -74,6 +84,7 @@ def compile_report(
     macs = {node: count_macs(node) for node in inner}
     return {
         "target": target,
+        "recipe": recipe,
         "ops": {
             "total": len(inner),
             "integer": len(inner) - len(floats),

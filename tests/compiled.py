@@ -139,6 +139,7 @@ def compiled(
         model_sha256=fingerprint(reference) if reference else sha256(b"a model"),
         calibration_sha256=sha256(b"some data"),
         config={"recipe": "auto"},
+        recipe={"name": "static-int8", "reason": "a test", "sqnr_db": {}},
         seeds={},
         integer_graph=model,
         qdq_graph=qdq,

@@ -21,7 +21,7 @@ from qcompile.cli.after_pass import after_pass
 from qcompile.cli.interrupts import remembered_interrupts
 from qcompile.errors import CompileError
 from qcompile.passes.cancel_qdq import CancelQdq
-from qcompile.report import compile_report
+from qcompile.report import RecipeReport, compile_report
 from qcompile.target import Target
 from qcompile.threads import VARIABLE
 from tests.compiled import TAIL_ISLAND, OracleLowering, compiled, fake_target, float_model
@@ -380,10 +380,14 @@ def test_print_after_prints_to_stderr(capsys: pytest.CaptureFixture[str]) -> Non
     assert "Relu" in err
 
 
+RECIPE: RecipeReport = {"name": "static-int8", "reason": "a test", "sqnr_db": {}}
+
+
 def test_compile_report_for_people() -> None:
     model = compiled(text=TAIL_ISLAND)
     text = cli_compile.describe(Path("m.qcm"), model.report, 100_000)
     assert "operators  2: 1 integer, 1 float" in text
+    assert "recipe     static-int8, because a test" in text
     assert "Softmax: it computes between float operators" in text
     assert "build 0.2" in text
 
@@ -396,7 +400,7 @@ def test_islands_are_connected_components_with_their_reasons() -> None:
     for node, name in zip(model.graph, "abcyv", strict=True):
         node.name = name
         node.metadata_props["qcompile.float_reason"] = f"no {node.op_type}"
-    report = compile_report("t", model.graph, 1, {})
+    report = compile_report("t", RECIPE, model.graph, 1, {})
     assert report["float_islands"] == [
         {
             "nodes": ["a", "b", "c", "y"],
@@ -414,7 +418,7 @@ MACS = """g (float[2,4,6,6] x, float[3,5] m) => (float[2,8,6,6] y, float[3,7] n)
 
 def test_macs() -> None:
     model = graph(MACS.format(w=", ".join(["0"] * 144), k=", ".join(["0"] * 35)))
-    report = compile_report("t", model.graph, 1, {})
+    report = compile_report("t", RECIPE, model.graph, 1, {})
     assert report["macs"] == {"total": 2 * 8 * 36 * 2 * 9 + 3 * 5 * 7, "integer": 0}
 
 

@@ -21,7 +21,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import NoReturn, cast, get_origin, get_type_hints
+from typing import NoReturn, cast, get_origin, get_type_hints, is_typeddict
 
 import onnx
 import onnx_ir as ir
@@ -195,6 +195,7 @@ def _checked_manifest(path: Path, contents: dict[str, bytes]) -> Manifest:
     for name, annotation in get_type_hints(Manifest).items():
         origin = get_origin(annotation)
         kind = origin if isinstance(origin, type) and origin in (list, dict) else annotation
+        kind = dict if is_typeddict(kind) else kind
         if not isinstance(manifest[name], kind):
             what = kind.__name__ if isinstance(kind, type) else str(kind)
             _refuse(path, f"manifest.json: {name!r} is not a {what}")

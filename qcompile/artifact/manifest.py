@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 import qcompile
 from qcompile import ops
+from qcompile.report import RecipeReport
 from qcompile.target import KernelInfo, Target
 
 FORMAT = 1
@@ -52,6 +53,7 @@ class Manifest(TypedDict):
     reference_sha256: str
     calibration_sha256: str | None
     config: dict[str, Any]
+    recipe: RecipeReport
     seeds: dict[str, int]
     tensors: dict[str, TensorScheme]
     weights: dict[str, WeightScheme]
@@ -65,6 +67,7 @@ def make_manifest(
     model_sha256: str,
     calibration_sha256: str | None,
     config: Mapping[str, Any],
+    recipe: RecipeReport,
     seeds: Mapping[str, int],
     integer_graph: ir.Model,
     qdq_graph: ir.Model,
@@ -77,6 +80,7 @@ def make_manifest(
         model_sha256: `reference.fingerprint` of the source model, which is the reference too.
         calibration_sha256: Of the samples that calibrated it; None where none did.
         config: The recipe, calibrator and overrides, as plain data.
+        recipe: What came of it (see `recipes.py`).
         seeds: Every seed that a step used, by the step's name.
         integer_graph: Its values carry the schemes.
         qdq_graph: Its DequantizeLinear nodes carry the weights' scales.
@@ -93,6 +97,7 @@ def make_manifest(
         "reference_sha256": model_sha256,
         "calibration_sha256": calibration_sha256,
         "config": dict(config),
+        "recipe": recipe,
         "seeds": dict(seeds),
         "tensors": tensor_schemes(integer_graph.graph),
         "weights": weight_schemes(qdq_graph.graph),

@@ -36,7 +36,7 @@ def observed_runs(
     unknown = sorted(set(values) - inputs - outputs)
     if unknown:
         raise ValueError(f"not observed: {', '.join(map(repr, unknown))}")
-    run = _Runner(observed, sorted(set(values) - inputs))
+    run = ModelRunner(observed, sorted(set(values) - inputs))
     for batch, valid in _with_bar(samples, progress):
         arrays = {**batch, **run(batch)}
         yield (
@@ -45,8 +45,8 @@ def observed_runs(
         )
 
 
-class _Runner:
-    """The observed model in onnxruntime; a value that is not asked for is not computed."""
+class ModelRunner:
+    """A model in onnxruntime; a value that is not asked for is not computed."""
 
     def __init__(self, model: ir.Model, names: Sequence[str]) -> None:
         import onnxruntime

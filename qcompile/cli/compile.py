@@ -27,7 +27,7 @@ def add_commands(commands: Any) -> None:
 
     parser = commands.add_parser("quantize", help="write a QDQ ONNX file, for any runtime")
     _add_source(parser)
-    parser.add_argument("--calib", type=Path, metavar="DATA", required=True)
+    parser.add_argument("--calib", type=Path, metavar="DATA", help="calibration samples")
     parser.add_argument("-o", "--out", type=Path, metavar="OUT.onnx", required=True)
     parser.set_defaults(command=run_quantize)
 
@@ -94,8 +94,10 @@ def describe(out: Path, report: CompileReport, model_bytes: int) -> str:
     share = macs["integer"] / macs["total"] if macs["total"] else 1.0
     size = report["size_bytes"]
     steps = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+    recipe = report["recipe"]
     lines = [
         (str(out), f"for {report['target']}"),
+        ("recipe", f"{recipe['name']}, because {recipe['reason']}"),
         ("operators", f"{ops['total']}: {ops['integer']} integer, {ops['float']} float"),
         ("MACs", f"{count_text(macs['total'])}: {percent(share)} integer"),
         (

@@ -78,7 +78,8 @@ def artifact_facts(path: Path) -> dict[str, Any]:
 
     contents = artifact.load(path)
     graph = contents.integer_graph.graph
-    report = compile_report(contents.manifest["target"], graph, path.stat().st_size, {})
+    target, recipe = contents.manifest["target"], contents.manifest["recipe"]
+    report = compile_report(target, recipe, graph, path.stat().st_size, {})
     return {
         "artifact": str(path),
         "inputs": [value_facts(value) for value in graph.inputs],
@@ -150,6 +151,7 @@ def describe(facts: Mapping[str, Any]) -> str:
             "target",
             f"{manifest['target']} ({' '.join([manifest['arch'], *manifest['features']])})",
         ),
+        ("recipe", f"{facts['recipe']['name']}, because {facts['recipe']['reason']}"),
         ("operators", f"{ops['total']}: {ops['integer']} integer, {ops['float']} float"),
         ("MACs", f"{count_text(macs['total'])}, {count_text(macs['integer'])} integer"),
         ("made by", f"qcompile {manifest['qcompile']}, {', '.join(versions)}"),
