@@ -66,10 +66,10 @@ NETS = {
         g (float[1,4,8,8] x, float[4,4,3,3] w1, float[4,4,3,3] w2) => (float[1,4,6,6] y)
         { a = Conv(x, w1)  p = Pad <mode = "reflect"> (a, around)  y = Conv(p, w2) }""",
     "an island of two outputs": """
-        g (float[1,4,6,6] x, float[4,4,1,1] w1, float[4,4,1,1] w2)
+        g (float[1,4,6,6] x, float[4,4,1,1] w1, float[4,8,1,1] w2)
           => (float[1,4,6,6] y, float[1,4,6,6] z)
-        { a = Conv(x, w1)  b, c = Split <num_outputs = 2, axis = 1> (a)
-          e = Concat <axis = 1> (c, b)  y = Conv(e, w2)  z = Mul(a, e) }""",
+        { a = Conv(x, w1)  b = Cosh(a)  c = Div(a, b)
+          e = Concat <axis = 1> (c, b)  y = Conv(e, w2)  z = Mul(a, c) }""",
     "softmax inside": """
         g (float[1,6,4] x, float[4,8] w1, float[8,4] w2) => (float[1,6,4] y)
         { a = MatMul(x, w1)  s = Softmax <axis = -1> (a)  y = MatMul(s, w2) }""",
@@ -78,8 +78,8 @@ NETS = {
         { a = MatMul(x, w1)  s = Softmax <axis = 1> (a)  y = MatMul(s, w2) }""",
     "a float island": """
         g (float[1,6,5,5] x, float[8,6,1,1] w1, float[8,8,1,1] w2) => (float[1,8,5,5] y)
-        { a = Conv(x, w1)  m = Mul(a, a)  r = ReduceMean <keepdims = 1> (m, last)
-          n = Sub(a, r)  y = Conv(n, w2) }""",
+        { a = Conv(x, w1)  m = Cosh(a)  r = ReduceMean <keepdims = 1> (m, last)
+          n = Div(m, r)  y = Conv(n, w2) }""",
     "a concat with a far larger part": """
         g (float[1,3,6,6] x, float[4,3,3,3] w1, float[5,8,1,1] w2, float[4,4,1,1] w3)
           => (float[1,5,4,4] y, float[1,4,4,4] z)
