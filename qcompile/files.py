@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -64,6 +65,9 @@ def check_output(path: Path, sources: Iterable[Path | None]) -> None:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write the bytes beside the path, then rename: a reader never sees half a file.
 
+    Where the file system has files without a name, the bytes get one when they are whole, so
+    that a run that is killed leaves nothing.
+
     Raises:
         CompileError: The path cannot be written; what was there before is untouched.
     """
@@ -71,10 +75,14 @@ def write_atomic(path: Path, data: bytes) -> None:
     path = path.resolve()
     part = _beside(path)
     try:
-        with part.open("xb") as file:
+        nameless = _nameless(path.parent)
+        with part.open("xb") if nameless is None else os.fdopen(nameless, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+            if nameless is not None:
+                # With a folder given, if only for show, Python follows the link in /proc.
+                os.link(f"/proc/self/fd/{nameless}", part, src_dir_fd=nameless)
         os.replace(part, path)
     except OSError as error:
         raise _refused(path, error) from error
@@ -88,7 +96,18 @@ def _is_same(path: Path, source: Path) -> bool:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Return a name that no other process or thread takes."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+
+
+def _nameless(folder: Path) -> int | None:
+    """Return a new file without a name, open to write; None where there is no such."""
+    if not hasattr(os, "O_TMPFILE") or not Path("/proc/self/fd").is_dir():
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except OSError:
+        return None
 
 
 def _refused(path: Path, error: OSError) -> CompileError:

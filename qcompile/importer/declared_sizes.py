@@ -9,6 +9,7 @@ import onnx.shape_inference
 import onnx_ir as ir
 
 from qcompile.errors import CompileError
+from qcompile.importer.opset import one_line
 
 MOST_ELEMENTS = 1 << 28
 """Of one tensor: 1 GiB of float32."""
@@ -24,9 +25,14 @@ def refuse_huge_sizes(model: onnx.ModelProto) -> None:
     so would run out of memory itself; without it only shapes are computed.
 
     Raises:
-        CompileError: Names the tensor and its size.
+        CompileError: Names the tensor and its size; or its types are no types.
     """
-    graph = onnx.shape_inference.infer_shapes(_without_data(model)).graph
+    try:
+        graph = onnx.shape_inference.infer_shapes(_without_data(model)).graph
+    except (onnx.shape_inference.InferenceError, ValueError) as error:
+        raise CompileError(
+            f"not a valid ONNX model: {one_line(error)}", hint="export it again"
+        ) from error
     for value in (*graph.input, *graph.value_info, *graph.output):
         sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         refuse_huge(value.name, sizes, f"value {value.name!r}")

@@ -111,7 +111,7 @@ def _infer_shapes(model: ir.Model) -> ir.Model:
         proto = onnx.shape_inference.infer_shapes(
             ir.to_proto(model), check_type=True, strict_mode=True, data_prop=True
         )
-    except onnx.shape_inference.InferenceError as error:
+    except (onnx.shape_inference.InferenceError, ValueError) as error:
         raise CompileError(
             f"its shapes contradict each other: {one_line(error)}",
             hint="export the pool with ceil_mode=0, or with explicit pads"
