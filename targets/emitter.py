@@ -178,12 +178,22 @@ class Emitter:
         """Say that a value is a view of another; `emit` moves it where it is asked for so."""
         self._deferred[value] = (source, view, emit)
 
-    def where(self, value: ir.Value) -> tuple[Buffer, View]:
-        """Return a value's elements wherever they lie now: perhaps still in another value."""
+    def origin(self, value: ir.Value) -> tuple[ir.Value, View]:
+        """Return what holds a value's elements now, and where: itself, or a deferred source."""
         if value in self._deferred:
             source, view, _ = self._deferred[value]
-            return self.buffer(source), view
-        return self.buffer(value), self.view(value)
+            return source, view
+        return value, self.view(value)
+
+    def where(self, value: ir.Value) -> tuple[Buffer, View]:
+        """Return a value's elements wherever they lie now: perhaps still in another value.
+
+        Numbers that wait to be quantized are none of its elements yet.
+        """
+        source, view = self.origin(value)
+        if source.dtype != value.dtype:
+            return self.buffer(value), self.view(value)
+        return self.buffer(source), view
 
     def buffer(self, value: ir.Value, layout: Layout | None = None) -> Buffer:
         """Return a value's buffer, moved into `layout` where it lies otherwise."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from qcompile.folding.folding import Folding, UnfoldableError
+from qcompile.folding.folding import Folding, Operand, UnfoldableError
 from qcompile.folding.products import LARGEST_STEPS, check_products
 from qcompile.graphs.resize_map import (
     WEIGHT_BITS,
@@ -35,7 +35,7 @@ def fold_resize(folding: Folding) -> ir.Node:
     )
     factor = multiplier(grid.scale, 1.0, folding.y_scale * ONE)
     check_products((factor, LARGEST_STEPS << 2 * WEIGHT_BITS))
-    operands = [
+    operands: list[Operand] = [
         x,
         ("row_index", lines[0]),
         ("row_weight", lines[1]),

@@ -17,8 +17,9 @@ def qresize(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
         present(node, inputs, index) for index in range(6)
     )
     steps = centred(node, "x", x, np.int32)
-    wide = (steps[..., columns] * column_weights).sum(axis=-1, dtype=np.int32)
-    high = wide[..., rows, :] * row_weights[..., None]
+    wide = steps[..., columns] * column_weights.astype(np.int32)
+    lines = wide.sum(axis=-1, dtype=np.int32)
+    high = lines[..., rows, :] * row_weights.astype(np.int32)[..., None]
     acc = high.sum(axis=-2, dtype=np.int32)
     return last_step(node, f32(acc) * f32(multiplier))
 

@@ -13,7 +13,7 @@ from qcompile.targets.isa import Expr
 from qcompile.targets.kernels.epilogue import Epilogue, splat, vector
 from qcompile.targets.kernels.halo import fill_halo
 from qcompile.targets.kernels.strided import Spot, for_each
-from qcompile.targets.kernels.view import View
+from qcompile.targets.kernels.view import View, align
 
 PACKED = 4
 """Channels of a pixel that is written as one 32-bit number."""
@@ -26,7 +26,9 @@ class Quantize:
     The quotient is a float32 division, as ONNX says, not a product with the reciprocal.
 
     Attributes:
-        y: The quantized tensor; x is row-major in its shape.
+        y: The quantized tensor.
+        x: The floats, of y's shape or another one of its elements in row-major order; by
+            default they lie in that order.
         dtype: "uint8" or "int8".
         zero_point: Of y.
         lanes: Elements of a vector.
@@ -34,6 +36,7 @@ class Quantize:
     """
 
     y: View
+    x: View | None = None
     dtype: str
     zero_point: int
     lanes: int = 16
@@ -41,7 +44,7 @@ class Quantize:
 
     def func(self) -> Any:
         """Return the PrimFunc."""
-        source = View.plain(self.y.shape)
+        source = self._source
         layout = self.y.layout
         with IRBuilder() as builder, tir.prim_func(s_tir=True):
             tir.func_name("quantize")
@@ -56,7 +59,8 @@ class Quantize:
                 def step(x_spot: Spot, y_spot: Spot) -> None:
                     y_spot.store(y, self._quantized(x_spot, x, scale))
 
-                for_each((source, self.y), step, lanes=self.lanes, parallel=self.parallel)
+                pair = (source, self.y) if source.shape == self.y.shape else self._aligned
+                for_each(pair, step, lanes=self.lanes, parallel=self.parallel)
             fill_halo(y, layout, self.dtype, self.zero_point)
         return builder.get()
 
@@ -97,10 +101,22 @@ class Quantize:
         )
 
     @property
+    def _source(self) -> View:
+        return View.plain(self.y.shape) if self.x is None else self.x
+
+    @property
+    def _aligned(self) -> tuple[View, View]:
+        pair = align(self._source, self.y)
+        if pair is None:
+            raise ValueError(f"no common shape of {self._source.shape} and {self.y.shape}")
+        return pair
+
+    @property
     def _packs(self) -> bool:
         """Whether y is a whole image of lines whose pixels are one 32-bit number each."""
         layout = self.y.layout
         whole = layout.image and self.y == View.of(self.y.shape, layout)
+        whole = whole and self._source.shape == self.y.shape
         return whole and layout.c_pad == PACKED and layout.w > 1
 
     @property

@@ -136,6 +136,22 @@ class View:
         view = self._with([*self.axes[:axis], *picked, *self.axes[axis + 1 :]])
         return dataclasses.replace(view, offset=self.offset + start * stride)
 
+    def reshape(self, shape: Sequence[int]) -> View | None:
+        """Return the view of another shape, row-major order kept; None where it has gaps."""
+        waiting = list(self.merged().axes)
+        axes: list[Axis] = []
+        for size in reversed(shape):
+            if size == 1:
+                axes.append((1, 0))
+                continue
+            extent, stride = waiting.pop() if waiting else (1, 0)
+            if extent % size:
+                return None
+            axes.append((size, stride))
+            if extent > size:
+                waiting.append((extent // size, stride * size))
+        return self._with(axes[::-1])
+
     def merged(self) -> View:
         """Return the same elements in the same order with as few axes as strides allow."""
         axes: list[Axis] = []

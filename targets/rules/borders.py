@@ -9,21 +9,45 @@ from qcompile.graphs.qdq import real_constant
 from qcompile.targets.emitter import Emitter, zero_point_of
 from qcompile.targets.kernels.dequantize import Dequantize
 from qcompile.targets.kernels.quantize import Quantize
+from qcompile.targets.kernels.view import View
+from qcompile.targets.plan import static_shape
+from qcompile.targets.rules.looking import looked_through
 from qcompile.targets.rules.operands import dtype_of, operand, optional, vector
 
 
 def emit_quantize(node: ir.Node, emit: Emitter) -> None:
-    """Emit a QuantizeLinear; the layout's halo is filled on the way."""
+    """Emit a QuantizeLinear; a mover behind it quantizes from where the floats lie."""
     x, y = operand(node, 0), node.outputs[0]
-    layout = emit.layout(y)
+    view = View.plain(static_shape(y))
+    if looked_through(y):
+        emit.defer(y, x, view, lambda: quantize(node, emit, x, view))
+    else:
+        quantize(node, emit, x, view)
+
+
+def quantize(node: ir.Node, emit: Emitter, source: ir.Value, view: View) -> None:
+    """Emit y = quantized view of floats; the layout's halo is filled on the way.
+
+    Args:
+        node: The QuantizeLinear, or the last of the movers behind it.
+        emit: The emitter.
+        source: The floats that the QuantizeLinear reads.
+        view: Those that become y, in its row-major order.
+    """
+    y, first = node.outputs[0], node
+    while first.op_type != "QuantizeLinear":
+        before = operand(first, 0).producer()
+        assert before is not None
+        first = before
     template = Quantize(
+        x=view,
         y=emit.view(y),
         dtype=dtype_of(y),
-        zero_point=_zero_point(node),
+        zero_point=_zero_point(first),
         lanes=emit.isa.lanes,
-        parallel=emit.worth_threads(layout.size),
+        parallel=emit.worth_threads(emit.layout(y).size),
     )
-    emit.produce(node, template, [emit.plain(x), vector(node, 1)])
+    emit.produce(node, template, [emit.plain(source), vector(first, 1)])
 
 
 def emit_dequantize(node: ir.Node, emit: Emitter) -> None:
@@ -33,14 +57,15 @@ def emit_dequantize(node: ir.Node, emit: Emitter) -> None:
     if value is not None:
         emit.define(y, emit.constant(value.astype(np.float32)))
         return
+    buffer, view = emit.where(x)
     template = Dequantize(
-        x=emit.view(x),
+        x=view,
         dtype=dtype_of(x),
         zero_point=_zero_point(node),
         lanes=emit.isa.lanes,
         parallel=emit.worth_threads(emit.layout(x).size),
     )
-    emit.produce(node, template, [emit.buffer(x), vector(node, 1)])
+    emit.produce(node, template, [buffer, vector(node, 1)])
 
 
 def _zero_point(node: ir.Node) -> int:

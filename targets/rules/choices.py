@@ -34,22 +34,22 @@ def emit_chosen(node: ir.Node, emit: Emitter) -> None:
 
 def emit_expand(node: ir.Node, emit: Emitter) -> None:
     """Emit an Expand: strides of 0."""
-    x = emit.view(operand(node, 0))
-    move(node, emit, x.broadcast_to(static_shape(node.outputs[0])))
+    source, x = emit.origin(operand(node, 0))
+    move(node, emit, source, x.broadcast_to(static_shape(node.outputs[0])))
 
 
 def emit_tile(node: ir.Node, emit: Emitter) -> None:
     """Emit a Tile: an axis of stride 0 before each axis."""
-    x = emit.view(operand(node, 0))
+    source, x = emit.origin(operand(node, 0))
     for axis, count in reversed(list(enumerate(integers(node, 1) or []))):
         x = x.pick(axis, 0, [(count, 0), (x.shape[axis], 1)])
-    move(node, emit, x)
+    move(node, emit, source, x)
 
 
 def emit_gather(node: ir.Node, emit: Emitter) -> None:
     """Emit a Gather, of constant indices or of those of the run."""
-    x, indices, y = operand(node, 0), operand(node, 1), node.outputs[0]
-    source = emit.view(x)
+    indices, y = operand(node, 1), node.outputs[0]
+    buffer, source = emit.where(operand(node, 0))
     axis = node.attributes.get_int("axis", 0) % len(source.shape)
     shape = static_shape(indices)
     fixed = constant(indices)
@@ -69,7 +69,7 @@ def emit_gather(node: ir.Node, emit: Emitter) -> None:
         clamped=True,
     )
     held = source.pick(axis, 0, [(size, 0) for size in shape])
-    _gather(node, emit, held, [table], [emit.plain(indices)])
+    _gather(node, emit, held, [table], [buffer, emit.plain(indices)])
 
 
 def runs(node: ir.Node) -> bool:
@@ -107,17 +107,18 @@ def digits(indices: Indices) -> tuple[int, list[Axis]] | None:
 
 def _choose(node: ir.Node, emit: Emitter, maps: Mapping[int, Indices]) -> None:
     """Emit y[i, j, ...] = x[maps[0][i], maps[1][j], ...]."""
-    x = emit.view(operand(node, 0))
+    source, x = emit.origin(operand(node, 0))
     loops = {axis: digits(indices) for axis, indices in maps.items()}
     if all(found is not None for found in loops.values()):
         for axis, found in sorted(loops.items(), reverse=True):
             assert found is not None
             x = x.pick(axis, *found)
-        move(node, emit, x)
+        move(node, emit, source, x)
         return
     target = emit.view(node.outputs[0])
+    buffer, x = emit.where(operand(node, 0))
     tables: list[Table] = []
-    buffers: list[Array] = []
+    arguments: list[Buffer | Array] = [buffer]
     for axis, indices in maps.items():
         found = loops[axis]
         if found is not None and len(found[1]) == 1:
@@ -127,9 +128,9 @@ def _choose(node: ir.Node, emit: Emitter, maps: Mapping[int, Indices]) -> None:
         around[axis] = len(indices)
         places = View.plain(around).broadcast_to(target.shape)
         tables.append(Table(indices=places, stride=x.strides[axis], size=x.shape[axis]))
-        buffers.append(indices.astype(np.int32))
+        arguments.append(indices.astype(np.int32))
         x = x.pick(axis, 0, [(len(indices), 0)])
-    _gather(node, emit, x, tables, buffers)
+    _gather(node, emit, x, tables, arguments)
 
 
 def _gather(
@@ -137,7 +138,7 @@ def _gather(
     emit: Emitter,
     x: View,
     tables: Sequence[Table],
-    indices: Sequence[Buffer | Array],
+    arguments: Sequence[Buffer | Array],
 ) -> None:
     y = node.outputs[0]
     template = Gather(
@@ -149,7 +150,7 @@ def _gather(
         lanes=emit.isa.lanes,
         parallel=emit.worth_threads(emit.layout(y).size),
     )
-    emit.produce(node, template, [emit.buffer(operand(node, 0)), *indices])
+    emit.produce(node, template, arguments)
 
 
 RULES: dict[str, Callable[[ir.Node, Emitter], None]] = {

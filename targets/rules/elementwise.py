@@ -20,10 +20,11 @@ PAIRWISE: dict[str, type[Pairwise]] = {ops.QADD: Add, ops.QMUL: Mul}
 def emit_pairwise(node: ir.Node, emit: Emitter) -> None:
     """Emit a QAdd or QMul; either side may be broadcast."""
     a, b, y = operand(node, 0), operand(node, 1), node.outputs[0]
+    (a_buffer, a_view), (b_buffer, b_view) = emit.where(a), emit.where(b)
     target = emit.view(y)
     template = PAIRWISE[node.op_type](
-        a=emit.view(a),
-        b=emit.view(b),
+        a=a_view,
+        b=b_view,
         y=target,
         a_dtype=dtype_of(a),
         b_dtype=dtype_of(b),
@@ -34,7 +35,7 @@ def emit_pairwise(node: ir.Node, emit: Emitter) -> None:
         parallel=emit.worth_threads(target.layout.size),
     )
     factors = [vector(node, index) for index in range(2, len(node.inputs))]
-    emit.produce(node, template, [emit.buffer(a), emit.buffer(b), *factors])
+    emit.produce(node, template, [a_buffer, b_buffer, *factors])
 
 
 def emit_where(node: ir.Node, emit: Emitter) -> None:
@@ -58,9 +59,10 @@ def emit_where(node: ir.Node, emit: Emitter) -> None:
 def emit_lookup(node: ir.Node, emit: Emitter) -> None:
     """Emit a QLut."""
     x, y = operand(node, 0), node.outputs[0]
+    buffer, view = emit.where(x)
     axis = node.attributes["axis"].as_int() if "axis" in node.attributes else None
     template = Lookup(
-        x=emit.view(x),
+        x=view,
         y=emit.view(y),
         x_dtype=dtype_of(x),
         y_dtype=dtype_of(y),
@@ -69,7 +71,7 @@ def emit_lookup(node: ir.Node, emit: Emitter) -> None:
         lanes=emit.isa.lanes,
         parallel=emit.worth_threads(emit.layout(y).size),
     )
-    emit.produce(node, template, [emit.buffer(x), vector(node, 1)])
+    emit.produce(node, template, [buffer, vector(node, 1)])
 
 
 RULES = {

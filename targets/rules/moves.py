@@ -6,39 +6,33 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from qcompile import ops
 from qcompile.targets.emitter import Emitter, zero_point_of
 from qcompile.targets.kernels.concat import Concat
 from qcompile.targets.kernels.move import Move
 from qcompile.targets.kernels.view import View, align
 from qcompile.targets.layout import Halo
+from qcompile.targets.plan import static_shape
+from qcompile.targets.rules.borders import quantize
+from qcompile.targets.rules.looking import looked_through
 from qcompile.targets.rules.operands import dtype_of, integers, operand, optional, vector
-
-PRODUCTS = (ops.QBATCHMATMUL, ops.QDYNAMICBATCHMATMUL)
 
 
 def emit_reshape(node: ir.Node, emit: Emitter) -> None:
     """Emit a Reshape, Flatten, Squeeze, Unsqueeze or Identity."""
-    move(node, emit, emit.view(operand(node, 0)))
+    source, view = emit.origin(operand(node, 0))
+    settle(node, emit, source, view.reshape(static_shape(node.outputs[0])) or view)
 
 
 def emit_transpose(node: ir.Node, emit: Emitter) -> None:
-    """Emit a Transpose; from rows of channels to images it is often no work.
-
-    A product of two activations reads through the transposed view: nothing moves for it.
-    """
-    x, y = operand(node, 0), node.outputs[0]
-    order = node.attributes.get_ints("perm") or list(reversed(range(len(emit.view(x).shape))))
-    turned = emit.view(x).transpose(order)
-    if any(user.op_type in PRODUCTS for user in y.consumers()):
-        emit.defer(y, x, turned, lambda: move(node, emit, turned))
-        return
-    move(node, emit, turned)
+    """Emit a Transpose; from rows of channels to images it is often no work."""
+    source, view = emit.origin(operand(node, 0))
+    order = node.attributes.get_ints("perm") or list(reversed(range(len(view.shape))))
+    settle(node, emit, source, view.transpose(order))
 
 
 def emit_slice(node: ir.Node, emit: Emitter) -> None:
     """Emit a Slice with constant bounds."""
-    x = emit.view(operand(node, 0))
+    source, x = emit.origin(operand(node, 0))
     starts, ends = integers(node, 1) or [], integers(node, 2) or []
     axes = integers(node, 3) or list(range(len(starts)))
     steps = integers(node, 4) or [1] * len(starts)
@@ -48,13 +42,13 @@ def emit_slice(node: ir.Node, emit: Emitter) -> None:
         taken[axis % len(x.shape)] = range(*slice(start, end, step).indices(size))
     first = [numbers.start for numbers in taken]
     extents = [len(numbers) for numbers in taken]
-    move(node, emit, x.slice(first, extents, [numbers.step for numbers in taken]))
+    view = x.slice(first, extents, [numbers.step for numbers in taken])
+    settle(node, emit, source, view)
 
 
 def emit_pad(node: ir.Node, emit: Emitter) -> None:
     """Emit a Pad with a constant; `choices` has the other modes."""
-    x, y = operand(node, 0), node.outputs[0]
-    source = emit.view(x)
+    (buffer, source), y = emit.where(operand(node, 0)), node.outputs[0]
     rank = len(source.shape)
     pads, axes = integers(node, 1) or [], integers(node, 3) or list(range(rank))
     begins = [0] * rank
@@ -71,16 +65,16 @@ def emit_pad(node: ir.Node, emit: Emitter) -> None:
         lanes=emit.isa.lanes,
         parallel=emit.worth_threads(emit.layout(y).size),
     )
-    emit.produce(node, template, [emit.buffer(x)])
+    emit.produce(node, template, [buffer])
 
 
 def emit_concat(node: ir.Node, emit: Emitter) -> None:
     """Emit a Concat of tensors of one scale."""
-    parts = [operand(node, index) for index in range(len(node.inputs))]
+    parts = [emit.where(operand(node, index)) for index in range(len(node.inputs))]
     y = node.outputs[0]
     target = emit.view(y)
     template = Concat(
-        inputs=tuple(emit.view(part) for part in parts),
+        inputs=tuple(view for _, view in parts),
         y=target,
         axis=node.attributes["axis"].as_int() % len(target.shape),
         dtype=dtype_of(y),
@@ -88,18 +82,31 @@ def emit_concat(node: ir.Node, emit: Emitter) -> None:
         lanes=emit.isa.lanes,
         parallel=emit.worth_threads(target.layout.size),
     )
-    emit.produce(node, template, [emit.buffer(part) for part in parts])
+    emit.produce(node, template, [buffer for buffer, _ in parts])
 
 
-def move(node: ir.Node, emit: Emitter, x: View) -> None:
-    """Emit y = x in row-major order, or only another name where nothing would move."""
-    source, y = operand(node, 0), node.outputs[0]
+def settle(node: ir.Node, emit: Emitter, source: ir.Value, view: View) -> None:
+    """Emit y = view, or leave it to the readers of y to look through the view."""
+    y = node.outputs[0]
+    readable = view.shape == static_shape(y) and looked_through(y)
+    if readable and not same_places(view, emit.view(y)):
+        emit.defer(y, source, view, lambda: move(node, emit, source, view))
+    else:
+        move(node, emit, source, view)
+
+
+def move(node: ir.Node, emit: Emitter, source: ir.Value, view: View) -> None:
+    """Emit y = view in row-major order, or only another name where nothing would move."""
+    y = node.outputs[0]
     target = emit.view(y)
-    if same_places(x, target):
+    if source.dtype != y.dtype:
+        quantize(node, emit, source, view)
+        return
+    if same_places(view, target):
         emit.define(y, emit.buffer(source))
         return
     template = Move(
-        x=x,
+        x=view,
         y=target,
         dtype=dtype_of(y),
         zero_point=zero_point_of(y),
