@@ -54,13 +54,13 @@ def refuse_huge(name: str, shape: ir.Shape | list[int] | None, where: str) -> No
 
 
 def _without_data(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy whose large constants are declared, and not there."""
+    """Return a copy whose large constants are declared, and not there; so are no results."""
     copy = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     graph = model.graph
+    stored = {tensor.name for tensor in graph.initializer}
     copy.graph.node.extend(graph.node)
-    copy.graph.input.extend(graph.input)
-    copy.graph.output.extend(graph.output)
-    copy.graph.value_info.extend(graph.value_info)
+    copy.graph.input.extend(value for value in graph.input if value.name not in stored)
+    copy.graph.output.extend(onnx.ValueInfoProto(name=value.name) for value in graph.output)
     for tensor in graph.initializer:
         if math.prod(tensor.dims) <= FEW_ELEMENTS:
             copy.graph.initializer.append(tensor)

@@ -50,8 +50,8 @@ GRAPHS = {
 }
 """Graphs whose operators read sizes, hold graphs, or are rewritten on import."""
 
-LIGHT = ("light_squeezenet.onnx", "light_zfnet512.onnx")
-"""Real architectures that the onnx package brings along, with weights that it computes."""
+LIGHT = ("light_squeezenet.onnx",)
+"""Real architectures that the onnx package brings along, with weights that they compute."""
 
 CONFIG = b"""recipe = "static-int8"
 calibrator = "mse"
