@@ -63,7 +63,8 @@ def build_library(source: Source, triple: str) -> bytes:
 
 def library_files(source: Source) -> Mapping[str, bytes]:
     """Return what the library is made of, by file name."""
-    native = importlib.resources.files("qcompile.targets.native")
+    # As a folder, not as a module: an imported one would hide the function `targets.native`.
+    native = importlib.resources.files("qcompile.targets") / "native"
     constants = source.program.constants.values()
     return {
         "model.h": source.header().encode(),
