@@ -7,13 +7,18 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from qcompile.calibration.calibrators import CALIBRATORS
 from qcompile.cli import main
+from qcompile.pass_docs import pass_docs
 from qcompile.targets import NATIVE, TARGETS
+from tests.graphs import assert_graph, graph
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -24,10 +29,20 @@ README = PAGES[0].read_text()
 EXAMPLES = {
     "passes/remove_double_neg.py",
     "tests/passes/test_remove_double_neg.py",
-    "targets/kernels/mul.py",
-    "tests/targets/test_mul.py",
 }
 """Files that CONTRIBUTING lets its reader write."""
+
+CONTRIBUTING = PAGES[1].read_text()
+ADD_A_KERNEL = CONTRIBUTING.partition("\n## Add a kernel\n")[2]
+EXCERPTS = re.findall(
+    r"^\d\. \[[^\]]*\]\(([^)]*)\).*?```\w+\n(.*?)```", ADD_A_KERNEL, re.DOTALL | re.MULTILINE
+)
+"""Each step's file and what is quoted from it."""
+
+PYTHON_EXAMPLES = re.findall(
+    r"^```python\n(.*?)^```\n\n```\n(.*?)^```$", README, re.DOTALL | re.MULTILINE
+)
+"""Code, and what it prints."""
 
 FILE = re.compile(r"(?:[\w.-]+/)+[\w.-]+\.(?:py|sh|md|onnx|npz|toml)\b")
 COMMAND_ROW = re.compile(r"^\| `qcompile (\w+)([^`]*)` \|(.*)\|$", re.MULTILINE)
@@ -98,14 +113,54 @@ def test_tables_of_targets_and_calibrators() -> None:
 def test_python_example(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    blocks = re.search(r"^```python\n(.*?)^```\n\n```\n(.*?)^```$", README, re.DOTALL | re.M)
-    assert blocks is not None
+    code, prints = PYTHON_EXAMPLES[0]
     copy_sample(tmp_path / "samples" / "fashion_mnist", pictures=50)
     monkeypatch.chdir(tmp_path)
-    exec(compile(blocks[1], "README.md", "exec"), {})
-    said, expected = capsys.readouterr().out.splitlines(), blocks[2].splitlines()
+    exec(compile(code, "README.md", "exec"), {})
+    said, expected = capsys.readouterr().out.splitlines(), prints.splitlines()
     # Not the accuracies: they are those of all pictures.
     assert [said[0], said[1][:5], said[2]] == [expected[0], expected[1][:5], expected[2]]
+
+
+def test_example_of_the_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, prints = PYTHON_EXAMPLES[1]
+    copy_sample(tmp_path / "samples" / "fashion_mnist", pictures=1)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == prints
+    onnx.checker.check_model("folded.onnx", full_check=True)
+
+
+def test_pass_of_contributing() -> None:
+    code, tables = re.findall(r"^```python\n(.*?)^```$", CONTRIBUTING, re.DOTALL | re.M)[:2]
+    content: dict[str, Any] = {}
+    exec(compile(code, "CONTRIBUTING.md", "exec"), content)
+    exec(compile(tables.partition("\n\n\n")[0], "CONTRIBUTING.md", "exec"), content)
+    found = content["RemoveDoubleNeg"]
+    docs = pass_docs(found)
+    changes = {"docstring": (docs.before, docs.after), **content["CHANGES"]}
+    for before, after in changes.values():
+        result = found()(graph(before))
+        assert result.modified
+        if after == docs.after:
+            RemoveUnusedNodesPass()(result.model)
+        assert_graph(result.model, after)
+    for kept in content["KEPT"].values():
+        assert not found()(graph(kept)).modified
+
+
+@pytest.mark.parametrize(("name", "excerpt"), EXCERPTS, ids=[name for name, _ in EXCERPTS])
+def test_excerpts_stand_in_their_files(name: str, excerpt: str) -> None:
+    written = [line.strip() for line in (ROOT / name).read_text().splitlines()]
+    quoted = [line.strip() for line in excerpt.strip().splitlines()]
+    starts = range(len(written) - len(quoted) + 1)
+    assert any(written[start : start + len(quoted)] == quoted for start in starts)
+
+
+def test_every_step_of_a_kernel_is_quoted() -> None:
+    assert len(EXCERPTS) == len(re.findall(r"^\d\. ", ADD_A_KERNEL, re.MULTILINE)) > 0
 
 
 def copy_sample(folder: Path, pictures: int) -> None:

@@ -6,6 +6,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from tests.graphs import assert_graph, graph
@@ -39,6 +40,19 @@ def test_custom_pass_folds_the_numbers() -> None:
     assert result.modified
     assert_graph(result.model, FOLDED)
     assert not fold_factor(result.model).modified
+
+
+def test_passes_library(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run("passes_library", "sample")["main"](tmp_path / "out.onnx")
+    assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
+        "fold_batch_norm 12 -> 11 nodes",
+        "fuse_gelu 11 -> 7 nodes",
+        "merge_transposes 7 -> 5 nodes",
+        "onnxruntime: the same answers",
+        "Transpose -> Conv -> Gelu -> Conv -> Transpose",
+        "written: out.onnx",
+    ]
+    onnx.checker.check_model(tmp_path / "out.onnx", full_check=True)
 
 
 def test_custom_target(capsys: pytest.CaptureFixture[str]) -> None:
