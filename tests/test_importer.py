@@ -289,20 +289,42 @@ def test_external_data(tmp_path: Path) -> None:
         load_model(path)
 
 
-def test_external_data_outside_the_folder_is_refused(tmp_path: Path) -> None:
+OUTSIDE = {
+    "above": ({"location": "../secret"}, None),
+    "absolute": ({"location": "{folder}/secret"}, None),
+    "a link out": ({"location": "link"}, "../secret"),
+    "beyond the end": ({"location": "w.bin", "offset": "8", "length": "16"}, None),
+    "an offset beyond the end": (
+        {"location": "w.bin", "offset": "4096", "length": "16"},
+        None,
+    ),
+    "a negative offset": ({"location": "w.bin", "offset": "-8", "length": "16"}, None),
+    "a huge length": ({"location": "w.bin", "length": str(1 << 62)}, None),
+    "no number": ({"location": "w.bin", "length": "many"}, None),
+}
+
+
+@pytest.mark.parametrize(("entries", "link"), OUTSIDE.values(), ids=OUTSIDE)
+def test_external_data_outside_its_file_is_refused(
+    entries: dict[str, str], link: str | None, tmp_path: Path
+) -> None:
     (tmp_path / "secret").write_bytes(bytes(16))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "w.bin").write_bytes(bytes(16))
+    if link is not None:
+        (tmp_path / "in" / "link").symlink_to(link)
     graph = onnx.parser.parse_graph("g (float[4] x) => (float[4] y) { y = Mul (x, w) }")
     tensor = TensorProto(name="w", dims=[4], data_type=TensorProto.FLOAT)
     tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../secret")
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value.format(folder=tmp_path))
     graph.initializer.append(tensor)
     proto = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10
     )
-    (tmp_path / "in").mkdir()
     path = tmp_path / "in" / "m.onnx"
     path.write_bytes(proto.SerializeToString())
-    with pytest.raises(CompileError, match="its external data cannot be read"):
+    with pytest.raises(CompileError, match=r"external data cannot be read|not a valid ONNX"):
         load_model(path)
     with pytest.raises(CompileError, match="its weights lie in a file that was not loaded"):
         load_model(proto)
