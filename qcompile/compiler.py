@@ -58,6 +58,7 @@ from qcompile.passes.resolve_auto_pad import ResolveAutoPad
 from qcompile.passes.retarget_activations import RetargetActivations
 from qcompile.passes.smooth_activations import SmoothActivations, smoothed_values
 from qcompile.passes.split_to_slices import SplitToSlices
+from qcompile.passes.widen_resize import WidenResize
 from qcompile.recipes import (
     CONVOLUTIONAL,
     Candidate,
@@ -98,6 +99,7 @@ def float_passes() -> tuple[PassBase, ...]:
         LowerGemm(),
         SplitToSlices(),
         LowerDepthToSpace(),
+        WidenResize(),
         PReluToLeakyRelu(),
         ReduceMeanToPool(),
         MergeTransposes(),
