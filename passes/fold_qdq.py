@@ -85,6 +85,9 @@ class FoldQdq(ir.passes.InPlacePass):
             for region in find_regions(graph, keep_float):
                 if moves_integers(region.anchor):
                     continue
+                if not region.is_current:  # what it reads was folded: it is cut anew
+                    again = True
+                    continue
                 try:
                     again |= self._fold(region, names)
                     modified = True

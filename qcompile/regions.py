@@ -138,6 +138,12 @@ class Region:
         """The inputs and the residual."""
         return self.inputs if self.residual is None else (*self.inputs, self.residual)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether its nodes still read what they read when the graph was cut."""
+        read = {value for node in self.nodes for value in node.inputs}
+        return read.issuperset(self.activations)
+
 
 def find_regions(graph: ir.Graph, keep_float: KeepFloat) -> list[Region]:
     """Cut the graph into regions, in the order of their anchors; the rest stays float."""

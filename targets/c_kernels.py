@@ -21,7 +21,7 @@ PREFIX = "model_"
 """Of every symbol of a bundle."""
 
 ON_STACK_BYTES = 1024
-"""The largest array that TVM keeps on the stack; a larger one becomes a parameter here."""
+"""TVM keeps smaller arrays on the stack; one of this size or more becomes a parameter here."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +108,7 @@ def with_pointers(function: Any) -> tuple[Any, tuple[int, ...]]:
     """Return a lowered function over pointers, and the bytes it wants for itself."""
     body = function.body
     statements = list(body.seq) if isinstance(body, tirx.SeqStmt) else [body]
-    large = [each for each in statements if stored_bytes(each) > ON_STACK_BYTES]
+    large = [each for each in statements if stored_bytes(each) >= ON_STACK_BYTES]
     buffers = [*function.params, *(each.buffer for each in large)]
     pointers = [tirx.Var(each.name, tvm.ir.PointerType(each.ty.dtype)) for each in buffers]
     declared = [

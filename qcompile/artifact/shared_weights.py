@@ -20,18 +20,14 @@ def without_shared(model: onnx.ModelProto, first: bytes, location: str) -> bytes
         first: The file that holds the weights, as it will be stored.
         location: Its name beside the file that is returned.
     """
-    held = {
-        tensor.raw_data
-        for tensor in onnx.load_model_from_string(first).graph.initializer
-        if len(tensor.raw_data) >= LEAST_BYTES
-    }
+    offsets = weight_offsets(first)
     for tensor in model.graph.initializer:
         data = tensor.raw_data
-        if data not in held:
+        if data not in offsets:
             continue
         facts = {
             "location": location,
-            "offset": str(first.find(data)),
+            "offset": str(offsets[data]),
             "length": str(len(data)),
         }
         tensor.ClearField("raw_data")
@@ -40,6 +36,21 @@ def without_shared(model: onnx.ModelProto, first: bytes, location: str) -> bytes
             tensor.external_data.add(key=key, value=value)
     result: bytes = model.SerializeToString(deterministic=True)
     return result
+
+
+def weight_offsets(file: bytes) -> dict[bytes, int]:
+    """Return where each weight that is worth a reference lies in an ONNX file.
+
+    Initializers lie in a file in their order, so each is looked for behind the last one.
+    """
+    offsets: dict[bytes, int] = {}
+    end = 0
+    for tensor in onnx.load_model_from_string(file).graph.initializer:
+        if len(tensor.raw_data) >= LEAST_BYTES:
+            start = file.index(tensor.raw_data, end)
+            offsets.setdefault(tensor.raw_data, start)
+            end = start + len(tensor.raw_data)
+    return offsets
 
 
 def with_shared(file: bytes, first: bytes) -> onnx.ModelProto:

@@ -487,3 +487,18 @@ def test_folding_twice_changes_nothing() -> None:
     y = residual(builder, builder.qdq("x", 1 / 64, 121), np.random.default_rng(6))
     model = integer_graph(ir.from_proto(builder.model(builder.qdq(y, 0.05, 9))))
     assert not FoldQdq(U8_TARGET)(model).modified
+
+
+def test_a_residual_that_was_folded_itself_meanwhile() -> None:
+    model = integer_graph(
+        typed("""g (float[2,2] x) => (float[2,2] y, float[2,2] s)
+        <float c = {0.5}, uint8 z = {3}, int8[2,2] i = {1, 2, 3, 4}, int8 o = {0}>
+        { w = DequantizeLinear(i, c, o)
+          q = QuantizeLinear(x, c, z)  d = DequantizeLinear(q, c, z)
+          a = MatMul(d, w)  s = Add(a, d)  b = MatMul(d, w)  y = Add(b, s) }""")
+    )
+    assert op_types(model).count("QMatMul") == 2
+    x = {"x": np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)}
+    (y, s) = run_integers(model, x)
+    np.testing.assert_array_equal(s, x["x"] @ np.array([[0.5, 1.0], [1.5, 2.0]]) + x["x"])
+    np.testing.assert_array_equal(y, 2 * s - x["x"])

@@ -222,7 +222,7 @@ def test_large_memory_of_a_kernel_lies_in_the_arena(target: str) -> None:
         for call in source.program.calls
         for size in (source.program.sizes[buffer] for buffer in call.writes[1:])
     ]
-    assert max(wanted) > ON_STACK_BYTES
+    assert max(wanted) >= ON_STACK_BYTES
     assert source.arena.size < sum(source.program.sizes) / 2
 
 
