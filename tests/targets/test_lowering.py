@@ -28,6 +28,8 @@ from tests.targets.boards import board, needs_board
 from tests.targets.emulator import CPUS
 
 HOST = (host_arch(), host_features())
+STATIC = CompileConfig(recipe="static-int8")
+"""So that what a network shows does not hang on which recipe is the better for it."""
 
 
 def runnable(target: Target) -> Target:
@@ -76,7 +78,9 @@ def device_of() -> Iterator[Callable[[str], RemoteDevice]]:
 @pytest.mark.parametrize("name", NETS)
 def test_every_value_is_the_oracles(name: str, target: str, tmp_path: Path) -> None:
     model = net(NETS[name])
-    compiled = compile_model(model, runnable(TARGETS[target]), calibration=samples(model, 4))
+    compiled = compile_model(
+        model, runnable(TARGETS[target]), calibration=samples(model, 4), config=STATIC
+    )
     graph = compiled.integer_graph
     runner = every_value(compiled.target, graph, tmp_path)
     produced = {str(value.name) for node in graph.graph for value in node.outputs}
@@ -96,7 +100,7 @@ def test_every_value_on_a_board(
     name: str, target: str, device_of: Callable[[str], RemoteDevice]
 ) -> None:
     model = net(NETS[name])
-    compiled = compile_model(model, target, calibration=samples(model, 4))
+    compiled = compile_model(model, target, calibration=samples(model, 4), config=STATIC)
     there = compiled.on(device_of(target))
     report = there.validate(samples(model, 1, seed=1), layers=True)["oracle"]
     assert report["bit_exact"]
@@ -107,11 +111,11 @@ def test_every_value_on_a_board(
 def test_one_scheme_has_one_answer_on_every_family(name: str) -> None:
     """u8 or s8 activations, as each target's dot product wants them: the same numbers."""
     source = net(NETS[name])
-    quantized = quantize_model(source, "x86-vnni", calibration=samples(source, 4))
+    quantized = quantize_model(
+        source, "x86-vnni", calibration=samples(source, 4), config=STATIC
+    )
     graphs = [
-        run_passes(
-            load_model(quantized, None), integer_passes(TARGETS[target], CompileConfig())
-        )
+        run_passes(load_model(quantized, None), integer_passes(TARGETS[target], STATIC))
         for target in ("x86-vnni", "arm-dotprod")
     ]
     kinds = [
