@@ -245,3 +245,54 @@ def given(inputs: Sequence[Array | None], index: int) -> Array:
     array = inputs[index]
     assert array is not None
     return array
+
+
+def qbatchmatmul(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
+    a, b, multiplier = (given(inputs, index) for index in range(3))
+    points = [node.attributes[f"{name}_zero_point"].as_int() for name in "ab"]
+    sums = inner_products(a, b, points[0], points[1])
+    y = np.zeros(sums.shape, output_type(node))
+    for at in np.ndindex(y.shape):
+        scaled = to_float32(Fraction(int(sums[at])))
+        y[at] = last_step(node, product(scaled, float(multiplier)))
+    return y
+
+
+def qdynamicmatmul(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
+    x, x_scale, x_zero_point, w, w_scale, bias = (given(inputs, index) for index in range(6))
+    low, high = (node.attributes[name].as_float() for name in ("lo", "hi"))
+    sums = inner_products(x, w, int(x_zero_point), 0)
+    y = np.zeros(sums.shape, np.float32)
+    for at in np.ndindex(y.shape):
+        factor = product(float(x_scale), float(w_scale[at[-1]]))
+        t = fma(to_float32(Fraction(int(sums[at]))), factor, float(bias[at[-1]]))
+        y[at] = min(max(t, low), high)
+    return y
+
+
+def qdynamicbatchmatmul(node: ir.Node, inputs: Sequence[Array | None]) -> Array:
+    a, a_scale, a_zero_point, b, b_scale, b_zero_point = (
+        given(inputs, index) for index in range(6)
+    )
+    sums = inner_products(a, b, int(a_zero_point), int(b_zero_point))
+    y = np.zeros(sums.shape, np.float32)
+    for at in np.ndindex(y.shape):
+        factor = product(float(a_scale), float(b_scale))
+        y[at] = product(to_float32(Fraction(int(sums[at]))), factor)
+    return y
+
+
+def inner_products(a: Array, b: Array, a_zero: int, b_zero: int) -> npt.NDArray[np.int64]:
+    """Return the sums of products of matrices, as Python's integers."""
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    rows = a.shape[-2:-1] if a.ndim > 1 else ()
+    a = np.broadcast_to(a, (*batch, *rows, a.shape[-1]))
+    b = np.broadcast_to(b, (*batch, *b.shape[-2:]))
+    sums = np.zeros((*batch, *rows, b.shape[-1]), np.int64)
+    for at in np.ndindex(sums.shape):
+        column = b[(*at[: len(batch)], slice(None), at[-1])].tolist()
+        terms = zip(a[at[:-1]].tolist(), column, strict=True)
+        total = sum((left - a_zero) * (right - b_zero) for left, right in terms)
+        assert -(2**31) <= total < 2**31
+        sums[at] = total
+    return sums

@@ -188,13 +188,7 @@ class _Product:
         base = np.zeros(len(kernel.blocks()), np.int32)
         arguments = [self.a, w, base, bias, self.multiplier]
         if not self.centred:
-            sums = RowSums(
-                a=left,
-                dtype=isa.activation,
-                shift=packing.shift,
-                lanes=isa.lanes,
-                parallel=parallel,
-            )
+            sums = RowSums(a=left, isa=isa, shift=packing.shift, parallel=parallel)
             operands = [self.a, self.b_zero_point]
             rows = emit.call(sums, operands, size=sums.rows, dtype=INT32, node=name)
             arguments.append(rows)

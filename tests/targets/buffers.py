@@ -48,11 +48,16 @@ def places(buffer: Array, view: View) -> Array:
 def run(template: Any, arguments: Sequence[Array], layout: Layout, dtype: str) -> Array:
     """Return the output buffer of a template built for its number of lanes."""
     arrays = [*(array.reshape(-1) for array in arguments), np.full(layout.size, 77, dtype)]
+    return run_all(template, arrays)[-1]
+
+
+def run_all(template: Any, arrays: Sequence[Array]) -> list[Array]:
+    """Return all flat arrays after a template built for its number of lanes ran on them."""
     if template.lanes == NEON.lanes:
-        return emulator.run(template.func(), NEON, arrays)
+        return emulator.run_all(template.func(), NEON, arrays)
     tensors = [tvm.runtime.tensor(array) for array in arrays]
     _built(template)(*tensors)
-    return np.asarray(tensors[-1].numpy())
+    return [np.asarray(tensor.numpy()) for tensor in tensors]
 
 
 def image(buffer: Array, view: View, zero_point: int) -> Array:

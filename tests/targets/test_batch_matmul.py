@@ -139,8 +139,8 @@ def reference(given: Product) -> Array:
     t = acc.astype(np.float32) * given.multiplier
     last = given.kernel.epilogue
     if last.dtype == "float32":
-        return np.clip(t, np.float32(last.lo), np.float32(last.hi))
-    return np.clip(np.rint(t) + last.zero_point, last.lo, last.hi).astype(last.dtype)
+        return np.asarray(np.clip(t, np.float32(last.lo), np.float32(last.hi)))
+    return np.asarray(np.clip(np.rint(t) + last.zero_point, last.lo, last.hi), last.dtype)
 
 
 def compute(given: Product) -> Array:
@@ -157,33 +157,29 @@ def compute(given: Product) -> Array:
     arguments = [a, w, np.zeros(len(kernel.blocks()), np.int32), bias, multiplier]
     if not kernel.centred:
         sums = RowSums(
-            a=kernel.a,
-            dtype=str(a.dtype),
-            shift=packing.shift,
-            lanes=kernel.isa.lanes,
-            parallel=kernel.parallel,
+            a=kernel.a, isa=kernel.isa, shift=packing.shift, parallel=kernel.parallel
         )
         rows = np.full(sums.rows, 77, np.int32)
-        arguments.append(run(sums, [a, points[1], rows], kernel.isa)[-1])
+        arguments.append(run(sums, [a, points[1], rows])[-1])
     y = np.full(kernel.y.size, 77, kernel.epilogue.dtype)
     result = run(kernel, [*arguments, y])[-1].reshape(-1, kernel.y.c_pad)[:, : kernel.y.c]
     return result.reshape(*kernel.batch, *result.shape[:0], kernel.y.w, kernel.y.c)
 
 
-def run(template: Any, arrays: Sequence[Array], isa: Isa | None = None) -> list[Array]:
+def run(template: Any, arrays: Sequence[Array]) -> list[Array]:
     """Return all arrays after a kernel ran, here or on an emulated CPU."""
-    isa = isa or template.isa
+    isa = template.isa
     if isa in emulator.CPUS:
         return emulator.run_all(template.func(), isa, arrays)
     tensors = [tvm.runtime.tensor(array) for array in arrays]
-    _built(template, isa)(*tensors)
+    _built(template)(*tensors)
     return [tensor.numpy() for tensor in tensors]
 
 
 @cache
-def _built(template: Any, isa: Isa) -> Any:
+def _built(template: Any) -> Any:
     function = template.func().with_attr("global_symbol", "main")
-    return tvm.compile(function, target=convolutions.target(isa))["main"]
+    return tvm.compile(function, target=convolutions.target(template.isa))["main"]
 
 
 def check(given: Product) -> None:
@@ -224,7 +220,7 @@ ISAS = [*RUNNABLE, *(pytest.param(isa, marks=needs_emulator) for isa in CPUS)]
 
 
 @pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
-@pytest.mark.parametrize("ends", [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("ends", [(0, 1), (1, 1)])
 def test_the_deepest_sums_are_exact(isa: Isa, ends: tuple[int, int]) -> None:
     """255 * 255 in every product, as many as int32 holds."""
     depth = (2**31 - 1) // 255**2
@@ -232,7 +228,13 @@ def test_the_deepest_sums_are_exact(isa: Isa, ends: tuple[int, int]) -> None:
     limits = int(info.min), int(info.max)
     a = np.full((2, depth), limits[ends[0]], isa.activation)
     b = np.full((depth, 3), limits[ends[1]], isa.activation)
-    points = {"a_zero_point": limits[1 - ends[0]], "b_zero_point": limits[1 - ends[1]]}
-    given = product(a, b, isa, Epilogue(dtype="float32"), **points)
+    given = product(
+        a,
+        b,
+        isa,
+        Epilogue(dtype="float32"),
+        a_zero_point=limits[1 - ends[0]],
+        b_zero_point=limits[1 - ends[1]],
+    )
     check(given)
     assert set(np.abs(compute(given)).ravel()) == {np.float32(depth * 255**2)}
