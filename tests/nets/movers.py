@@ -102,6 +102,7 @@ CONSTANTS: dict[str, np.ndarray] = {
     "channels": np.arange(24, dtype=np.int64).reshape(2, 12).T.reshape(-1),
     "five_channels": np.array([3, -1, 0, 0, 23], np.int64),
     "last_one": np.array(-1, np.int64),
+    "ones": np.ones(16, np.float32),
     "three": np.array(3, np.float32),
     "five": np.array(5, np.float32),
     "four_lines": np.array([1, 1, 4, 1], np.int64),

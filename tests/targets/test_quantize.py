@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +14,7 @@ from qcompile.targets.kernels.dequantize import Dequantize
 from qcompile.targets.kernels.quantize import Quantize
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Halo, Layout
-from tests.targets.buffers import LANES, Array, image, run, stored
+from tests.targets.buffers import LANES, Array, image, places, run, stored
 from tests.targets.strategies import QUICK, SEEDS, T8, THOROUGH, shapes, views, zero_points
 
 
@@ -72,6 +75,52 @@ def test_packs_the_pixels_of_a_network_input(
     check_quantize(Quantize(y=y, dtype=dtype, zero_point=5, lanes=lanes), seed=width)
 
 
+@st.composite
+def transposed_templates(draw: st.DrawFn) -> Quantize:
+    """Draw a kernel that quantizes the transpose of floats, in one shape or another."""
+    plain = draw(quantize_templates())
+    order = draw(st.permutations(range(len(plain.y.shape))))
+    shape = tuple(plain.y.shape[order.index(axis)] for axis in range(len(order)))
+    turned = View.plain(shape).transpose(order)
+    merged = turned.reshape((math.prod(shape),)) if draw(st.booleans()) else None
+    return dataclasses.replace(plain, x=merged or turned)
+
+
+def check_transposed(template: Quantize, seed: int) -> None:
+    assert template.x is not None
+    rng = np.random.default_rng(seed)
+    floats = (rng.standard_normal(template.x.layout.size) * 8).astype(np.float32)
+    scale = np.float32(rng.uniform(0.01, 0.1))
+    arguments = [floats, np.asarray([scale])]
+    buffer = run(template, arguments, template.y.layout, template.dtype)
+    got = image(buffer, template.y, template.zero_point)
+    x = places(floats, template.x).reshape(template.y.shape)
+    expected = quantized(x, scale, template.zero_point, template.dtype)
+    np.testing.assert_array_equal(got, expected)
+
+
+@QUICK
+@given(transposed_templates(), SEEDS)
+def test_quantizes_a_view(template: Quantize, seed: int) -> None:
+    check_transposed(template, seed)
+
+
+@pytest.mark.slow
+@THOROUGH
+@given(transposed_templates(), SEEDS)
+def test_quantizes_a_view_many(template: Quantize, seed: int) -> None:
+    check_transposed(template, seed)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("width", [1, 5, 37])
+def test_packs_the_pixels_of_a_channels_last_input(lanes: int, width: int) -> None:
+    shape = (2, 3, 4, width)
+    y = View.of(shape, Layout.spatial(shape, 4, Halo(1, 2, 0, 3)))
+    x = View.plain((2, 4, width, 3)).transpose((0, 3, 1, 2))
+    check_transposed(Quantize(x=x, y=y, dtype="int8", zero_point=5, lanes=lanes), width)
+
+
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize(("dtype", "zero_point"), [("uint8", 0), ("uint8", 255), ("int8", -3)])
 def test_what_is_no_number_is_the_lowest(lanes: int, dtype: str, zero_point: int) -> None:
@@ -108,6 +157,19 @@ def check_dequantize(template: Dequantize, seed: int) -> None:
     got = run(template, arguments, Layout.rows(shape), "float32").reshape(shape)
     expected = (x.astype(np.int32) - template.zero_point).astype(np.float32) * scale
     np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_dequantizes_a_transpose(lanes: int) -> None:
+    shape = (2, 20, 3, 5)
+    layout = Layout.spatial(shape, 16, Halo(1, 0, 2, 1))
+    turned = View.of(shape, layout).transpose((0, 2, 3, 1))
+    template = Dequantize(x=turned, dtype="int8", zero_point=-3, lanes=lanes)
+    x = np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)
+    arguments = [stored(x, layout), np.asarray([0.5], np.float32)]
+    got = run(template, arguments, Layout.rows(turned.shape), "float32")
+    expected = (x.transpose(0, 2, 3, 1) + np.float32(3)) * np.float32(0.5)
+    np.testing.assert_array_equal(got.reshape(turned.shape), expected)
 
 
 @QUICK
