@@ -55,6 +55,19 @@ def test_passes_library(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
     onnx.checker.check_model(tmp_path / "out.onnx", full_check=True)
 
 
+def test_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+    run("recipes")
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [(row[0], row[1]) for row in rows] == [
+        ("static-int8", "static-int8"),
+        ("dynamic-int8", "dynamic-int8"),
+        ("auto", "static-int8"),
+    ]
+    assert rows[2][2] == "smooth=0.5"
+    static, dynamic, auto = (float(row[-3]) for row in rows)
+    assert static < dynamic < auto - 10
+
+
 def test_custom_target(capsys: pytest.CaptureFixture[str]) -> None:
     run("custom_target")
     said = capsys.readouterr().out
