@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes import PassBase, PassResult, common
+from onnx_ir.passes import PassBase, common
 
 from qcompile import oracle
 from qcompile.artifact import Golden, graph_bytes
 from qcompile.artifact.manifest import make_manifest
-from qcompile.calibration.calibrate import calibrate
-from qcompile.calibration.channel_maxima import channel_maxima
-from qcompile.calibration.outliers import warnings_of
 from qcompile.config import CompileConfig
-from qcompile.data.dataset import Data, Dataset, Preprocess, input_specs, load_data
-from qcompile.errors import CalibrationWarning, CompileError
+from qcompile.data.dataset import Data, Dataset, Preprocess, input_specs
+from qcompile.errors import CompileError
 from qcompile.graphs.portable import portable
 from qcompile.importer.load_model import load_model
 from qcompile.model import CompiledModel
 from qcompile.passes.cancel_qdq import CancelQdq
-from qcompile.passes.choose_schemes import ChooseSchemes, observed_values
 from qcompile.passes.fold_batch_norm import FoldBatchNorm
 from qcompile.passes.fold_channel_affine import FoldChannelAffine
 from qcompile.passes.fold_dynamic import FoldDynamic
@@ -39,9 +34,6 @@ from qcompile.passes.fuse_gelu import FuseGelu
 from qcompile.passes.fuse_hard_swish import FuseHardSwish
 from qcompile.passes.fuse_layer_norm import FuseLayerNorm
 from qcompile.passes.fuse_matmul_bias import FuseMatMulBias
-from qcompile.passes.insert_dynamic import InsertDynamic
-from qcompile.passes.insert_observers import InsertObservers
-from qcompile.passes.insert_qdq import InsertQdq
 from qcompile.passes.lower_conv_1d import LowerConv1d
 from qcompile.passes.lower_conv_transpose import LowerConvTranspose
 from qcompile.passes.lower_depth_to_space import LowerDepthToSpace
@@ -56,32 +48,16 @@ from qcompile.passes.remove_casts import RemoveCasts
 from qcompile.passes.remove_identities import RemoveIdentities
 from qcompile.passes.resolve_auto_pad import ResolveAutoPad
 from qcompile.passes.retarget_activations import RetargetActivations
-from qcompile.passes.smooth_activations import SmoothActivations, smoothed_values
 from qcompile.passes.split_to_slices import SplitToSlices
 from qcompile.passes.widen_resize import WidenResize
-from qcompile.recipes import (
-    CONVOLUTIONAL,
-    Candidate,
-    Choice,
-    answers,
-    candidates,
-    choose,
-    describe_share,
-    matrix_share,
-    sqnr_db,
-    stated,
-    trial_samples,
-    tried_bar,
-    without_data,
-)
-from qcompile.schemes.claims import outliers
+from qcompile.pipeline import AfterPass, run_passes
+from qcompile.quantization import quantize
 from qcompile.stages import Stages
 from qcompile.target import Target
 from qcompile.targets import find_target
 from qcompile.validation.golden_run import golden_run
 from qcompile.validation.reference import fingerprint
 
-AfterPass = Callable[[PassBase, PassResult], None]
 Source = Path | str | onnx.ModelProto | ir.Model
 Array = npt.NDArray[np.generic]
 
@@ -136,39 +112,6 @@ def integer_passes(target: Target, config: CompileConfig) -> tuple[PassBase, ...
     )
 
 
-def run_passes(
-    model: ir.Model, passes: Sequence[PassBase], after: AfterPass | None = None
-) -> ir.Model:
-    """Run the passes in order; `after` sees each result (to print, time or check it).
-
-    A plain loop rather than ir.passes.Sequential: that wraps what a pass raises in a
-    PassError, and the user would read the wrapping instead of the problem.
-    """
-    for step in passes:
-        result = step(model)
-        if after is not None:
-            after(step, result)
-        model = result.model
-    return model
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Quantized:
-    """A QDQ graph and how it came about; a foreign one brings its scales along.
-
-    Attributes:
-        graph: The graph.
-        choice: The config that led to it, and why that one.
-        data: What it was calibrated with.
-        warnings: What of that its ranges leave out.
-    """
-
-    graph: ir.Model
-    choice: Choice
-    data: Dataset | None = None
-    warnings: tuple[str, ...] = ()
-
-
 def quantize_model(
     source: Source,
     target: str | Target,
@@ -190,7 +133,9 @@ def quantize_model(
     with stages.stage("import"):
         model = load_model(source, shapes)
         config.check_patterns(model.graph)
-    quantized = _quantize(model, target, config, calibration, preprocess, stages, after)
+    with stages.stage("float passes"):
+        model = run_passes(model, float_passes(), after)
+    quantized = quantize(model, target, config, calibration, preprocess, stages, after)
     return portable(quantized.graph)
 
 
@@ -227,7 +172,9 @@ def compile_model(
     with stages.stage("import"):
         model = load_model(source, shapes)
         config.check_patterns(model.graph)
-    quantized = _quantize(model, target, config, calibration, preprocess, stages, after)
+    with stages.stage("float passes"):
+        model = run_passes(model, float_passes(), after)
+    quantized = quantize(model, target, config, calibration, preprocess, stages, after)
     with stages.stage("fold"):
         integer_graph = run_passes(
             quantized.graph.clone(), integer_passes(target, quantized.choice.config), after
@@ -258,115 +205,6 @@ def compile_model(
         seconds=stages.seconds,
         warnings=quantized.warnings,
     )
-
-
-def is_quantized(graph: ir.Graph) -> bool:
-    """Whether a model comes with its own activation scales, or measures them as it runs."""
-    return any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") for node in graph)
-
-
-def _quantize(
-    model: ir.Model,
-    target: Target,
-    config: CompileConfig,
-    calibration: Data | None,
-    preprocess: Preprocess | None,
-    stages: Stages,
-    after: AfterPass | None,
-) -> Quantized:
-    """Take an imported model to its QDQ graph."""
-    with stages.stage("float passes"):
-        model = run_passes(model, float_passes(), after)
-    if is_quantized(model.graph):
-        return Quantized(graph=model, choice=stated(config, "the model brings its scales"))
-    if isinstance(calibration, Iterator) and (config.recipe == "auto" or config.smooth):
-        calibration = list(calibration)  # it is gone through more than once
-    choice = stated(config)
-    if config.recipe == "auto":
-        choice = _choose(model, target, config, calibration, preprocess, stages)
-    return _quantize_as(model, target, choice, calibration, preprocess, stages, after)
-
-
-def _choose(
-    model: ir.Model,
-    target: Target,
-    config: CompileConfig,
-    calibration: Data | None,
-    preprocess: Preprocess | None,
-    stages: Stages,
-) -> Choice:
-    """Return what "auto" stands for, after a trial if the model is one of matrix products."""
-    share = matrix_share(model.graph)
-    tried = candidates(config)
-    if share <= CONVOLUTIONAL or not observed_values(model.graph, target, tried[0].config):
-        return stated(config, describe_share(share))
-    if calibration is None:
-        return without_data(share, tried[-1])
-    specs = input_specs(model)
-    with stages.stage("choose recipe"), tried_bar(tried, stages.progress) as bar:
-        ranges, tests = trial_samples(load_data(calibration, specs, preprocess=preprocess))
-        wanted = answers(model, load_data(tests, specs))
-
-        def measure(candidate: Candidate) -> float:
-            bar(candidate)
-            quiet, choice = Stages(progress=False), stated(candidate.config)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", CalibrationWarning)
-                trial = _quantize_as(model.clone(), target, choice, ranges, None, quiet, None)
-            return sqnr_db(wanted, answers(portable(trial.graph), load_data(tests, specs)))
-
-        return choose(share, tried, measure)
-
-
-def _quantize_as(
-    model: ir.Model,
-    target: Target,
-    choice: Choice,
-    calibration: Data | None,
-    preprocess: Preprocess | None,
-    stages: Stages,
-    after: AfterPass | None,
-) -> Quantized:
-    """Take a model after the float passes to its QDQ graph."""
-    config = choice.config
-    if config.recipe == "dynamic-int8":
-        with stages.stage("schemes"):
-            model = run_passes(model, [InsertDynamic(config)], after)
-        return Quantized(graph=model, choice=choice)
-    data = None
-    observations = {}
-    if observed_values(model.graph, target, config):
-        if calibration is None:
-            raise CompileError(
-                "a float model needs calibration data",
-                where="--calib",
-                hint="give samples of its input: --calib DATA.npz",
-            )
-        data = load_data(calibration, input_specs(model), preprocess=preprocess)
-        if config.smooth is not None:
-            with stages.stage("smooth"):
-                model = _smooth(model, config.smooth, data, stages, after)
-        names = observed_values(model.graph, target, config)
-        with stages.stage("calibrate"):
-            observed = InsertObservers(frozenset(names))(model.clone()).model
-            observations = calibrate(observed, data, names, progress=stages.progress)
-    with stages.stage("schemes"):
-        model = run_passes(model, [ChooseSchemes(target, observations, config)], after)
-        texts = warnings_of(outliers(model.graph))
-        for text in texts:
-            warnings.warn(text, CalibrationWarning, stacklevel=5)
-        model = run_passes(model, [InsertQdq()], after)
-        return Quantized(graph=model, choice=choice, data=data, warnings=tuple(texts))
-
-
-def _smooth(
-    model: ir.Model, alpha: float, data: Dataset, stages: Stages, after: AfterPass | None
-) -> ir.Model:
-    """Return the model with its activations smoothed."""
-    names = smoothed_values(model.graph)
-    observed = InsertObservers(frozenset(names))(model.clone()).model
-    maxima = channel_maxima(observed, data, names, progress=stages.progress)
-    return run_passes(model, [SmoothActivations(maxima, alpha)], after)
 
 
 def _target(target: str | Target) -> Target:

@@ -14,9 +14,10 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from qcompile import oracle
-from qcompile.compiler import float_passes, integer_passes, run_passes
+from qcompile.compiler import float_passes, integer_passes
 from qcompile.config import CompileConfig
 from qcompile.importer.load_model import load_model
+from qcompile.pipeline import run_passes
 from qcompile.targets import find_target
 
 Array = npt.NDArray[Any]

@@ -23,6 +23,7 @@ COMPOSERS = {
     "qcompile/cli/run.py",
     "qcompile/cli/show.py",
     "qcompile/compiler.py",
+    "qcompile/quantization.py",
     "qcompile/doctor/repair.py",
     "qcompile/artifact/loader.py",
 }

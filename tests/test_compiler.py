@@ -22,10 +22,10 @@ from qcompile.compiler import (
     float_passes,
     integer_passes,
     quantize_model,
-    run_passes,
 )
 from qcompile.config import CompileConfig
 from qcompile.errors import CompileError, UnsupportedOpError
+from qcompile.pipeline import run_passes
 from qcompile.target import Built, Lowering, Runner
 from qcompile.targets import find_target
 from qcompile.targets.x86 import X86_VNNI

@@ -6,10 +6,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from qcompile.compiler import integer_passes, quantize_model, run_passes
+from qcompile.compiler import integer_passes, quantize_model
 from qcompile.config import CompileConfig
 from qcompile.importer.load_model import load_model
 from qcompile.ops import DOMAIN, FLOAT_REASON
+from qcompile.pipeline import run_passes
 from qcompile.regions import MOVE_OPS
 from qcompile.targets import TARGETS
 from tests.graphs import graph

@@ -175,7 +175,8 @@ def _opset(proto: onnx.ModelProto) -> Iterator[Finding]:
 def _on_target(
     proto: onnx.ModelProto, target: Target, shapes: Shapes | None
 ) -> Iterator[Finding]:
-    from qcompile.compiler import float_passes, run_passes  # they bring the compiler along
+    from qcompile.compiler import float_passes  # it brings the compiler along
+    from qcompile.pipeline import run_passes
 
     try:
         model = run_passes(load_model(proto, shapes), float_passes())

@@ -13,10 +13,11 @@ import onnx_ir as ir
 import pytest
 
 from qcompile import oracle
-from qcompile.compiler import compile_model, integer_passes, quantize_model, run_passes
+from qcompile.compiler import compile_model, integer_passes, quantize_model
 from qcompile.config import CompileConfig
 from qcompile.host import host_arch, host_features
 from qcompile.importer.load_model import load_model
+from qcompile.pipeline import run_passes
 from qcompile.report import is_float
 from qcompile.target import Runner, Target
 from qcompile.targets import TARGETS, fitting, open_device
