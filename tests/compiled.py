@@ -18,12 +18,11 @@ from qcompile.model import CompiledModel
 from qcompile.quant import U8
 from qcompile.target import Arrays, Built, KernelInfo, OpSupport, Runner, Target
 from qcompile.validation.reference import fingerprint
-from tests.graphs import graph
+from tests.graphs import INTEGER_HEADER, graph
 
 Array = npt.NDArray[np.generic]
 Change = Callable[[Array], Array]
 
-QCOMPILE_HEADER = '< ir_version: 10, opset_import: ["" : 21, "qcompile" : 1] >\n'
 RELU_TABLE = ", ".join(str(max(value, 128)) for value in range(256))
 
 FLOAT = "g (float[{batch}, 4] x) => (float[{batch}, 4] y) {{ y = Relu(x) }}"
@@ -105,7 +104,7 @@ def fake_target(lowering: OracleLowering | None = None) -> Target:
 
 
 def integer_graph(text: str = INTEGER, batch: int = 1) -> ir.Model:
-    model = ir.from_onnx_text(QCOMPILE_HEADER + text.format(table=RELU_TABLE, batch=batch))
+    model = ir.from_onnx_text(INTEGER_HEADER + text.format(table=RELU_TABLE, batch=batch))
     for value in (value for node in model.graph for value in node.outputs):
         if value.name in ("q", "r", "p"):
             value.dtype = ir.DataType.UINT8
