@@ -17,6 +17,8 @@ from onnx.backend.test.runner import (
 
 from qcompile.errors import CompileError
 from qcompile.onnx_backend import QcompileBackend
+from qcompile.targets.island_limits import TYPES
+from qcompile.targets.island_rewrites import importer_operators
 
 KINDS = ("node", "pytorch-operator", "pytorch-converted", "simple")
 
@@ -61,19 +63,38 @@ def operator(name: str) -> str:
 @functools.cache
 def supported() -> frozenset[str]:
     """Return the standard float operators that TVM's importer knows."""
-    from tvm.relax.frontend.onnx import onnx_frontend
+    standard = {each.name for each in onnx.defs.get_all_schemas() if each.domain == ""}
+    return importer_operators() & standard
 
-    known = onnx_frontend._get_convert_map()
-    return frozenset(
-        schema.name
-        for schema in onnx.defs.get_all_schemas()
-        if schema.domain == "" and schema.name in known
+
+@functools.cache
+def is_read(name: str) -> bool:
+    """Whether a case has tensors only, of the element types that the compiler reads."""
+    case = load()[name]
+    model = case.model or onnx.load(Path(str(case.model_dir)) / "model.onnx")
+    values = (*model.graph.input, *model.graph.output)
+    return all(
+        value.type.HasField("tensor_type")
+        and onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type) in READ
+        for value in values
     )
 
 
+READ = TYPES - {"FLOAT16"}
+
 PREAMBLE = """# ONNX backend tests
 
-`python benchmarks/backend_tests.py`"""
+`python benchmarks/backend_tests.py` runs the cases that the onnx package brings (its node
+tests, the small PyTorch models, the simple ones) through import, float passes and float kernels
+on this CPU (recipe `float`), each judged as the tests of onnx judge it: shapes, types, and 1e-3
+relative.
+
+- *Listed* is a standard operator that the float path has a converter for.
+- Cases named `_expanded` count for the operator whose definition they are.
+- *Read* are the element types float32, float64, bool and integers of 8 to 64 bits.
+- Inputs that say what is computed (a shape, axes, sizes) are constants of a compiled model: the
+  model is compiled for the values that the case runs it with.
+- *Wrong* are also crashes, hangs over a minute, and errors that are no refusal."""
 
 
 def run(case: TestCase) -> tuple[str, str]:

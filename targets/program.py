@@ -11,6 +11,8 @@ import tvm
 from tvm import relax
 
 from qcompile.bundle.program import Call, Program
+from qcompile.errors import CompileError
+from qcompile.importer.opset import one_line
 from qcompile.targets.c_kernels import CKernels, compile_kernels
 
 
@@ -18,9 +20,17 @@ def make_program(module: Any, tvm_target: Mapping[str, Any]) -> Program:
     """Return the program of an emitted module, its kernels compiled for the target.
 
     Raises:
+        CompileError: TVM cannot compile a kernel, most likely a float one that it made.
         ValueError: `main` holds something else than kernel calls and reshapes.
     """
-    kernels = compile_kernels(module, tvm_target)
+    try:
+        kernels = compile_kernels(module, tvm_target)
+    except RuntimeError as error:  # TVM's InternalError
+        raise CompileError(
+            f"TVM cannot compile one of its kernels: {one_line(error)}",
+            where="build",
+            hint="please report this with the model",
+        ) from error
     trace = _Trace(kernels)
     main = module["main"]
     inputs = tuple(trace.new_buffer(parameter) for parameter in main.params)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+import tvm
 
 from qcompile import oracle
 from qcompile.compiler import compile_model
 from qcompile.errors import CompileError, UnsupportedOpError
-from qcompile.targets import islands
+from qcompile.targets import islands, program
 from qcompile.targets.islands import cluster
 from qcompile.targets.rules import has_rule
 from tests.graphs import graph
@@ -179,3 +180,13 @@ def test_a_wrong_float_kernel_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     with pytest.raises(CompileError, match="a float kernel answers wrong, one of Sin"):
         compile_model(model, "native", calibration=samples(model, 1))
+
+
+def test_a_kernel_that_tvm_cannot_compile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise tvm.error.InternalError("Unknown device id in current IR")
+
+    model = graph("g (float[16] x) => (float[16] y) { y = Sin(x) }")
+    monkeypatch.setattr(program, "compile_kernels", fails)
+    with pytest.raises(CompileError, match="TVM cannot compile one of its kernels: Unknown"):
+        compile_model(model, "x86-vnni", calibration=samples(model, 1))
