@@ -85,15 +85,15 @@ READ = TYPES - {"FLOAT16"}
 PREAMBLE = """# ONNX backend tests
 
 `python benchmarks/backend_tests.py` runs the cases that the onnx package brings (its node
-tests, the small PyTorch models, the simple ones) through import, float passes and float kernels
-on this CPU (recipe `float`), each judged as the tests of onnx judge it: shapes, types, and 1e-3
-relative.
+tests, the small PyTorch models, the simple ones) through import, float passes and float
+kernels on this CPU (recipe `float`), each judged as the tests of onnx judge it: shapes, types,
+and 1e-3 relative.
 
 - *Listed* is a standard operator that the float path has a converter for.
 - Cases named `_expanded` count for the operator whose definition they are.
 - *Read* are the element types float32, float64, bool and integers of 8 to 64 bits.
-- Inputs that say what is computed (a shape, axes, sizes) are constants of a compiled model: the
-  model is compiled for the values that the case runs it with.
+- Inputs that say what is computed (a shape, axes, sizes) are constants of a compiled model:
+  it is compiled for the values that the case runs it with.
 - *Wrong* are also crashes, hangs over a minute, and errors that are no refusal."""
 
 
