@@ -11,12 +11,14 @@ from qcompile import oracle
 from qcompile.compiler import compile_model
 from qcompile.config import CompileConfig
 from qcompile.model import CompiledModel
+from qcompile.regions import is_move
 from qcompile.report import is_float
 from qcompile.targets import TARGETS
 from qcompile.validation.first_difference import judge
-from tests.nets import NETS, net, samples
+from tests.nets import NETS, movers, net, samples
 from tests.targets.test_lowering import HERE, every_value, runnable
 
+TEXTS = {**NETS, **movers.MORE}
 STATIC = CompileConfig(recipe="static-int8")
 ENDS = {"Quantize", "DenseConv", "DepthwiseConv", "Dequantize"}
 
@@ -36,7 +38,7 @@ KERNELS = {
 
 
 def compiled(name: str, target: str) -> CompiledModel:
-    model = net(NETS[name])
+    model = net(TEXTS[name])
     return compile_model(
         model, runnable(TARGETS[target]), calibration=samples(model, 4), config=STATIC
     )
@@ -48,19 +50,16 @@ def test_kernels(name: str) -> None:
     assert [kernel for kernel in kernels if kernel not in ENDS] == KERNELS[name]
 
 
-ROWS = ("pads of rows", "a row of a tensor", "rows chosen at run time", "linear, in rows")
-
-
-@pytest.mark.parametrize("target", HERE)
-@pytest.mark.parametrize("name", ROWS)
-def test_rows(name: str, target: str, tmp_path: Path) -> None:
-    model = compiled(name, target)
+@pytest.mark.parametrize("name", movers.MORE)
+def test_every_value_is_the_oracles(name: str, tmp_path: Path) -> None:
+    """On one target; the kernels have tests of their own on all."""
+    model = compiled(name, HERE[0])
     graph = model.integer_graph
-    anchors = [node for node in graph.graph if node.op_type in ("Pad", "Gather", "QResize")]
-    assert anchors
-    assert not any(is_float(node) for node in anchors)
+    moving = [n for n in graph.graph if is_move(n) or n.op_type in ("QResize", "Resize")]
+    assert moving
+    assert any(is_float(node) for node in moving) == (name == "cubic")
     runner = every_value(model.target, graph, tmp_path)
-    for inputs in samples(net(NETS[name]), 2, seed=1):
+    for inputs in samples(net(TEXTS[name]), 2, seed=1):
         values = {**inputs, **runner(inputs)}
         assert [each for each in judge(graph, values) if each["differences"]] == []
         if not any(is_float(node) for node in graph.graph):
