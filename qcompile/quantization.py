@@ -107,8 +107,10 @@ def _chosen(
     """Return what "auto" stands for, after a trial if the model is one of matrix products."""
     share = matrix_share(model.graph)
     tried = candidates(config)
-    if share <= CONVOLUTIONAL or not observed_values(model.graph, target, tried[0].config):
+    if share <= CONVOLUTIONAL:
         return stated(config, describe_share(share))
+    if not observed_values(model.graph, target, tried[0].config):
+        return stated(config, "nothing of it runs in integers")
     if calibration is None:
         return without_data(share, tried[-1])
     specs = input_specs(model)

@@ -92,7 +92,7 @@ def candidates(config: CompileConfig) -> tuple[Candidate, ...]:
 
 def describe_share(share: float) -> str:
     """Return why nothing is tried."""
-    return f"{share:.0%} of the MACs are matrix products, {CONVOLUTIONAL:.0%} would be many"
+    return f"{share:.0%} of the MACs are matrix products, not over {CONVOLUTIONAL:.0%}"
 
 
 def without_data(share: float, last: Candidate) -> Choice:

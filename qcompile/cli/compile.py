@@ -119,7 +119,11 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
         "--target", required=True, metavar="NAME", help="see `qcompile targets`"
     )
     parser.add_argument("--labels", metavar="KEY", help="ignored: DATA may hold labels")
-    parser.add_argument("--recipe", metavar="NAME", help="auto (default), static-int8, float")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="auto (default), static-int8, dynamic-int8, float",
+    )
     parser.add_argument(
         "--shape",
         type=options.shape,
