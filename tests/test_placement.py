@@ -7,7 +7,7 @@ import pytest
 
 from qcompile.config import CompileConfig, Override
 from qcompile.schemes.placement import BETWEEN_FLOATS, TAIL, place
-from qcompile.schemes.precision import RESIDUAL, SCORES
+from qcompile.schemes.precision import MAGNITUDE, RESIDUAL, SCORES
 from tests.graphs import graph
 from tests.quantization import set_constants, target, typed
 
@@ -133,7 +133,8 @@ PLACES = {
         {"a": "its parameters are not constant", "y": BETWEEN_FLOATS},
     ),
     "the sums that a normalization reads": (
-        """g (float[1,2] x) => (float[1,2] z) <float[2,2] w = {1., 2., 3., 4.}, float[2] s = {1., 2.}>
+        """g (float[1,2] x) => (float[1,2] z)
+        <float[2,2] w = {1., 2., 3., 4.}, float[2] s = {1., 2.}>
         { a = MatMul(x, w)  r = Add(a, x)  b = MatMul(r, w)  t = Add(b, r)
           y = LayerNormalization(t, s)  z = MatMul(y, w) }""",
         ["x", "r", "y"],
@@ -146,9 +147,24 @@ PLACES = {
     "the scores of an attention": (
         """g (float[2,2] q, float[2,2] k, float[2,2] m) => (float[2,2] y)
         <float h = {0.5}>
-        { p = MatMul(q, k)  s = Mul(p, h)  b = Add(s, m)  a = Softmax(b)  y = MatMul(a, k) }""",
+        { p = MatMul(q, k)  s = Mul(p, h)  b = Add(s, m)  a = Softmax(b)
+          y = MatMul(a, k) }""",
         ["q", "k", "a"],
         {"s": SCORES, "b": SCORES, "a": SCORES},
+    ),
+    "a root mean square": (
+        """g (float[1,2] x) => (float[1,2] y)
+        <float[2,2] w = {1., 2., 3., 4.}, int64[1] last = {1}, float e = {0.001}>
+        { a = MatMul(x, w)  s = Mul(a, a)  m = ReduceMean(s, last)  p = Add(m, e)
+          r = Sqrt(p)  i = Reciprocal(r)  n = Mul(a, i)  y = MatMul(n, w) }""",
+        ["x", "n"],
+        dict.fromkeys("smprin", MAGNITUDE),
+    ),
+    "a root of what is no square": (
+        """g (float[1,2] x) => (float[1,2] y) <float[2,2] w = {1., 2., 3., 4.}>
+        { a = MatMul(x, w)  r = Sqrt(a)  y = MatMul(r, w) }""",
+        ["x", "a", "r"],
+        {},
     ),
     "an unknown operator": (
         """g (float[2] x) => (int64[2] i, float[2] y) { y, i = Unique(x) }""",
