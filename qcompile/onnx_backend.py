@@ -42,7 +42,7 @@ PARAMETERS: Mapping[str, tuple[int, ...]] = {
     "MaxUnpool": (2,),
     "MelWeightMatrix": (0, 1, 2, 3, 4),
     "NonMaxSuppression": (2, 3, 4),
-    "OneHot": (1,),
+    "OneHot": (1, 2),
     "Pad": (1, 2, 3),
     "RNN": (4,),
     "Range": (0, 1, 2),

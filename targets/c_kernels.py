@@ -115,11 +115,17 @@ def with_pointers(function: Any) -> tuple[Any, tuple[int, ...]]:
         tirx.DeclBuffer(buffer, data=pointer)
         for buffer, pointer in zip(buffers, pointers, strict=True)
     ]
+    offsets = [each.elem_offset for each in buffers]
+    starts = [
+        tirx.Bind(offset, tirx.IntImm(str(offset.ty.dtype), 0))
+        for offset in offsets
+        if isinstance(offset, tirx.Var)
+    ]
     kept = [each for each in statements if not any(each.same_as(other) for other in large)]
     done = tirx.Return(tirx.IntImm("int32", 0))  # a parallel loop may return a status itself
     plain = tirx.PrimFunc(
         pointers,
-        tirx.SeqStmt([*declared, *kept, done]),
+        tirx.SeqStmt([*starts, *declared, *kept, done]),
         tvm.ir.PrimType("int32"),
         function.attrs,
     )

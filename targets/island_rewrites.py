@@ -17,6 +17,7 @@ from tvm.relax.frontend.onnx import onnx_frontend
 from qcompile.importer.constants import fold_constants
 from qcompile.importer.functions import DOMAIN, STANDARD, expand, without_domain
 from qcompile.importer.opset import OPSET
+from qcompile.targets.island_nodes import REWRITES, Rewriter
 
 FLOAT = onnx.TensorProto.FLOAT
 
@@ -93,6 +94,11 @@ def rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
     new = expand(model, lambda node: node.op_type not in known or _needs_definition(node))
     for op_type in EXACT:
         new = _replace(new, op_type)
+    if any(node.op_type in REWRITES for node in new.graph.node):
+        if new is model:
+            new = onnx.ModelProto()
+            new.CopyFrom(model)
+        new = Rewriter(new).run()
     if new is model:
         return _plain_constants(model)
     graph = ir.from_proto(new)

@@ -226,7 +226,7 @@ def read_image(path: Path, channels: int) -> Array:
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, SyntaxError) as error:  # Pillow's for a broken PNG
         raise ValueError(str(error)) from error
     return pixels.reshape(*pixels.shape[:2], channels)
 

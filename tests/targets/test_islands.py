@@ -142,6 +142,13 @@ COMPUTED = {
     "a function of others": "g (float[4] x) => (float[4] y) { y = Celu(x) }",
     "the mean beside a LayerNormalization": """g (float[2,4] x) => (float[2,4] y, float[2,1] m)
         <float[4] s = {1, 2, 3, 4}> { y, m = LayerNormalization(x, s) }""",
+    "a running sum": """g (float[2,5,3] x) => (float[2,5,3] y) <int64 axis = {-2}>
+        { y = CumSum <exclusive = 1, reverse = 1> (x, axis) }""",
+    "an integer power": """g (float[6] x) => (float[6] y) <int64 two = {2}>
+        { i = Cast <to = 7> (x)  p = Pow(i, two)  q = Cast <to = 1> (p)  y = Add(q, x) }""",
+    "a root of integers": """g (float[6] x) => (float[6] y) <float half = {0.5}>
+        { a = Abs(x)  s = Add(a, a)  i = Cast <to = 7> (s)  p = Pow(i, half)
+          y = Cast <to = 1> (p) }""",
     "the maximum of what is masked out": """g (float[2,4] x) => (float[2,1] y)
         <int64[1] axes = {1}, float low = {-inf}, float[2,1] zero = {0, 1}>
         { c = Less(zero, x)  m = Where(c, x, low)  a = Softplus(m)  b = Log(a)
@@ -190,3 +197,28 @@ def test_a_kernel_that_tvm_cannot_compile_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(program, "compile_kernels", fails)
     with pytest.raises(CompileError, match="TVM cannot compile one of its kernels: Unknown"):
         compile_model(model, "x86-vnni", calibration=samples(model, 1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """g (float[4,4] x, int64[1,2] i, float[1,2] u) => (float[4,4] y)
+        { y = ScatterElements <axis = 1> (x, i, u) }""",
+        """g (float[4,4] x, int64[1,2] i, float[1] u) => (float[4,4] y)
+        { y = ScatterND(x, i, u) }""",
+        """g (float[4,4] x, int64[1,2] i, float[1] u) => (float[1,2] y)
+        { y = GatherElements(x, i) }""",
+        """g (float[4,4] x, int64[1,2] i, float[1] u) => (float[1] y)
+        { y = GatherND(x, i) }""",
+    ],
+)
+def test_an_index_beyond_its_tensor_touches_nothing_else(text: str) -> None:
+    model = graph(text)
+    shape = (1, 2) if "u, i" in text or "ScatterElements" in text else (1,)
+    x, u = np.arange(16, dtype=np.float32).reshape(4, 4), np.full(shape, 99, np.float32)
+    compiled = compile_model(
+        model, "x86-vnni", calibration=[{"x": x, "i": np.array([[3, 3]]), "u": u}]
+    )
+    inside = compiled.run({"x": x, "i": np.array([[3, -4]]), "u": u})["y"]
+    beyond = compiled.run({"x": x, "i": np.array([[2**40, -(2**40)]]), "u": u})["y"]
+    assert np.array_equal(inside, beyond)
