@@ -126,7 +126,9 @@ def own_columns(linear: Linear, value: ir.Value, path: list[ir.Node]) -> Indices
     if value.shape is None or not value.shape.is_static():
         return None
     shape = value.shape.numpy()
-    if np.prod(shape, dtype=int) > LARGEST:
+    if np.prod(shape, dtype=int) > LARGEST or len(shape) != linear.rank:
+        return None
+    if shape[linear.axis] != linear.channels:
         return None
     along = [-1 if axis == linear.axis else 1 for axis in range(linear.rank)]
     numbers = np.arange(linear.channels, dtype=np.int64).reshape(along)

@@ -52,3 +52,26 @@ def test_a_constant_that_declares_more_than_it_holds() -> None:
     tensor.dims[:] = [1 << 40]
     with pytest.raises(CompileError, match="not a valid ONNX model"):
         load_model(proto)
+
+
+AXES = {
+    "of a Concat": """g (float[4] x) => (float[8] y)
+        { y = Concat <axis = 1099511627776> (x, x) }""",
+    "of a scale": """g (float[2,2] x) => (float[2,2] y)
+        <int8[2,2] w = {1, 2, 3, 4}, float[2] s = {1, 2}>
+        { d = DequantizeLinear <axis = 1099511627776> (w, s)  y = MatMul(x, d) }""",
+}
+
+
+@pytest.mark.parametrize("text", AXES.values(), ids=AXES)
+def test_an_axis_that_a_tensor_has_not(text: str) -> None:
+    with pytest.raises(CompileError, match=r"axis|contradict"):
+        load_model(model(text))
+
+
+def test_the_axis_of_a_single_scale_says_nothing() -> None:
+    load_model(
+        model("""g (float[2] x) => (float[2] y) <float s = {0.5}, uint8 z = {0}>
+        { q = QuantizeLinear <axis = 1> (x, s, z)
+          y = DequantizeLinear <axis = 1> (q, s, z) }""")
+    )

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from qcompile.errors import CompileError
+from qcompile.importer.axes import refuse_axis
 from qcompile.importer.constants import fold_constants
 from qcompile.importer.declared_sizes import refuse_huge, refuse_huge_sizes
 from qcompile.importer.input_shapes import STANDARD_DOMAINS, Shapes, fix_input_shapes
@@ -122,6 +123,7 @@ def _infer_shapes(model: ir.Model) -> ir.Model:
     for value in model.graph.inputs:
         _refuse_type(value, f"input {value.name!r}")
     for node in _nodes(model):
+        refuse_axis(node)
         for value in node.outputs:
             _refuse_open(node, value)
             refuse_huge(str(value.name), value.shape, f"node {node.name!r} ({node.op_type})")
