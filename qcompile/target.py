@@ -50,16 +50,19 @@ class KernelInfo:
     """One kernel call of a lowered model, for the manifest and the report.
 
     Attributes:
-        node: Name of the graph node it computes; empty for a layout change.
-        kernel: Name of the template.
-        tile: The template's tile sizes, in words.
+        node: Name of the graph node it computes; empty for a layout change. A float kernel
+            may compute several: their names, with commas.
+        kernel: Name of the template; "Float" for one that TVM made.
+        tile: The template's tile sizes, in words; the operators of a float kernel.
         macs: Multiply-accumulates of one run.
+        bytes: Of what it reads and writes, constants included.
     """
 
     node: str
     kernel: str
     tile: str = ""
     macs: int = 0
+    bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,8 +34,9 @@ model_weights:
 def build_library(source: Source, triple: str) -> bytes:
     """Return the bytes of the shared library; the same source gives the same bytes.
 
-    It has `model_run` and `model_threads`, as the C bundle and `parallel.c` define them, and
-    `model_interface`, a text: one line `input float32 1,3,224,224` or `output ...` each.
+    It has `model_run` and `model_threads`, as the C bundle and `parallel.c` define them,
+    `model_interface`, a text: one line `input float32 1,3,224,224` or `output ...` each, and
+    `model_profile`, which times each of `model_calls` kernel calls.
 
     Args:
         source: The program, its memory plan, its inputs and outputs.
@@ -68,7 +69,7 @@ def library_files(source: Source) -> Mapping[str, bytes]:
     constants = source.program.constants.values()
     return {
         "model.h": source.header().encode(),
-        "model.c": source.model().encode(),
+        "model.c": (source.model() + source.profile()).encode(),
         "interface.c": interface(source).encode(),
         **{name: native.joinpath(name).read_bytes() for name in OWN},
         "weights.S": WEIGHTS.encode(),

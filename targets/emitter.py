@@ -45,7 +45,7 @@ class Emitter:
         isa: The instruction set of the templates.
         threads: Whether kernels may share their work among threads.
         layouts: The layout of every 8-bit activation; float tensors are row-major.
-        kernels: What was emitted, for the manifest.
+        kernels: What each call computes, in order, for the manifest.
     """
 
     def __init__(self, graph: ir.Graph, isa: Isa, *, threads: bool = True) -> None:
@@ -249,8 +249,9 @@ class Emitter:
         for value, result in zip(island.outputs, results, strict=True):
             flat = relax.op.reshape(result, (math.prod(static_shape(value)),))
             self.define(value, self._builder.emit(flat), plain_layout(value))
-        for node in island.nodes:
-            self.kernels.append(KernelInfo(node=str(node.name), kernel="Float"))
+        nodes = ", ".join(str(node.name or node.outputs[0].name) for node in island.nodes)
+        for name in replay.kernels:
+            self.kernels.append(KernelInfo(node=nodes, kernel="Float", tile=name))
 
     def constant(self, array: Array) -> Buffer:
         """Return an array as a flat constant."""

@@ -12,7 +12,10 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm.relax.frontend.onnx import from_onnx
 
-LOWERED_LATER = frozenset({"relax.call_tir", "relax.reshape"})
+CALL = "relax.call_tir"
+"""Calls a kernel."""
+
+LOWERED_LATER = frozenset({CALL, "relax.reshape"})
 """Calls that the build turns into instructions of the virtual machine."""
 
 FUSED_AT_MOST = 32
@@ -99,9 +102,14 @@ def output_types(module: Any) -> list[tuple[tuple[int, ...], str]]:
 
 
 class Replay:
-    """Emits the body of an imported module's `main` into another function being built."""
+    """Emits the body of an imported module's `main` into another function being built.
+
+    Attributes:
+        kernels: The name of the kernel of each call that was emitted.
+    """
 
     def __init__(self, builder: Any, module: Any, prefix: str) -> None:
+        self.kernels: list[str] = []
         self._builder = builder
         self._main = module["main"]
         self._known: dict[Any, Any] = {
@@ -118,6 +126,8 @@ class Replay:
         self._known.update(zip(self._main.params, arguments, strict=True))
         for block in self._main.body.blocks:
             for binding in block.bindings:
+                if getattr(getattr(binding.value, "op", None), "name", "") == CALL:
+                    self.kernels.append(binding.value.args[0].name_hint)
                 self._known[binding.var] = self._builder.emit(self._rewrite(binding.value))
         result = self._rewrite(self._main.body.body)
         if isinstance(result, relax.Tuple):

@@ -47,7 +47,8 @@ class TvmLowering:
 
         emitter = Emitter(model.graph, self.isa)
         outputs = outputs_of(model.graph, every_value=every_value)
-        program = make_program(emitted(model.graph, emitter, outputs), self.isa.tvm_target)
+        module = emitted(model.graph, emitter, outputs)
+        program = make_program(module, self.isa.tvm_target, emitter.kernels)
         source = Source(
             target=self.isa.name,
             inputs=tuple(model.graph.inputs),
@@ -56,7 +57,7 @@ class TvmLowering:
             arena=memory.plan(program),
         )
         library = build_library(source, self.isa.tvm_target["mtriple"])
-        return Built(library, tuple(emitter.kernels))
+        return Built(library, program.kernels())
 
     def program(self, model: ir.Model) -> Program:
         """Compile the integer graph to be called from C; see `qcompile.bundle.program`."""
@@ -66,7 +67,7 @@ class TvmLowering:
 
         emitter = Emitter(model.graph, self.isa, threads=False)
         module = emitted(model.graph, emitter, model.graph.outputs)
-        return make_program(module, self.isa.tvm_target)
+        return make_program(module, self.isa.tvm_target, emitter.kernels)
 
     def load(self, library: Path, model: ir.Model, *, every_value: bool = False) -> Runner:
         """Load a built library; see `qcompile.target.Lowering`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,19 @@ from tvm import relax
 from qcompile.bundle.program import Call, Program
 from qcompile.errors import CompileError
 from qcompile.importer.opset import one_line
+from qcompile.target import KernelInfo
 from qcompile.targets.c_kernels import CKernels, compile_kernels
 
 
-def make_program(module: Any, tvm_target: Mapping[str, Any]) -> Program:
+def make_program(
+    module: Any, tvm_target: Mapping[str, Any], infos: Iterable[KernelInfo]
+) -> Program:
     """Return the program of an emitted module, its kernels compiled for the target.
+
+    Args:
+        module: `main` and the kernels.
+        tvm_target: What TVM's LLVM back end is told.
+        infos: What each call of `main` computes, in their order.
 
     Raises:
         CompileError: TVM cannot compile a kernel, most likely a float one that it made.
@@ -31,13 +39,14 @@ def make_program(module: Any, tvm_target: Mapping[str, Any]) -> Program:
             where="build",
             hint="please report this with the model",
         ) from error
-    trace = _Trace(kernels)
+    trace = _Trace(kernels, infos)
     main = module["main"]
     inputs = tuple(trace.new_buffer(parameter) for parameter in main.params)
     for block in main.body.blocks:
         for binding in block.bindings:
             trace.bind(binding.var, binding.value)
     outputs = trace.buffers(main.body.body)
+    assert next(trace.infos, None) is None, "more kernels than calls"
     return Program(
         object_code=kernels.object_code,
         calls=tuple(trace.calls),
@@ -51,10 +60,11 @@ def make_program(module: Any, tvm_target: Mapping[str, Any]) -> Program:
 class _Trace:
     """Follows the bindings of `main`; a Relax variable stands for one buffer or several."""
 
-    def __init__(self, kernels: CKernels) -> None:
+    def __init__(self, kernels: CKernels, infos: Iterable[KernelInfo]) -> None:
         self.calls: list[Call] = []
         self.sizes: list[int] = []
         self.constants: dict[int, bytes] = {}
+        self.infos = iter(infos)
         self._kernels = kernels
         self._known: dict[Any, tuple[int, ...]] = {}
         self._stored: dict[bytes, int] = {}
@@ -93,7 +103,8 @@ class _Trace:
         fields = types.fields if isinstance(types, relax.TupleType) else [types]
         written = tuple(self._add(tensor_bytes(each)) for each in fields)
         scratch = tuple(self._add(size) for size in self._kernels.scratch[symbol])
-        self.calls.append(Call(self._kernels.symbol(symbol), reads, (*written, *scratch)))
+        kernel, info = self._kernels.symbol(symbol), next(self.infos)
+        self.calls.append(Call(kernel, reads, (*written, *scratch), info))
         return written
 
     def _constant(self, array: np.ndarray[Any, Any]) -> int:

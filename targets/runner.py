@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import statistics
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompile.errors import CompileError
 from qcompile.target import Arrays
 from qcompile.threads import current
 
@@ -27,7 +29,7 @@ class LibraryRunner:
     def __init__(
         self, library: Path, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]
     ) -> None:
-        code = ctypes.CDLL(str(library))
+        code = self._code = ctypes.CDLL(str(library))
         self._run, self._threads = code.model_run, code.model_threads
         self._run.restype = self._threads.restype = None
         self._inputs = [(str(value.name), dtype_of(value)) for value in inputs]
@@ -38,13 +40,44 @@ class LibraryRunner:
 
     def __call__(self, inputs: Arrays, /) -> dict[str, npt.NDArray[np.generic]]:
         """Run once and return the outputs by name."""
-        given = [np.ascontiguousarray(inputs[name], dtype) for name, dtype in self._inputs]
-        answers = {name: np.empty(shape, dtype) for name, shape, dtype in self._outputs}
+        given, answers = self._given(inputs), self._answers()
         pointers = addresses(given), addresses(list(answers.values()))
         with self._lock:
             self._threads(current())
             self._run(*pointers)
         return answers
+
+    def profile(self, inputs: Arrays, runs: int) -> list[float]:
+        """Return the seconds of each kernel call, in order: the median of so many runs.
+
+        Raises:
+            CompileError: The library is of a version that cannot be profiled.
+        """
+        try:
+            count = ctypes.c_int.in_dll(self._code, "model_calls").value
+            measure = self._code.model_profile
+        except (ValueError, AttributeError) as error:
+            raise CompileError(
+                "it was built by a version that does not time its kernels",
+                where="profile",
+                hint="compile the model again",
+            ) from error
+        measure.restype = None
+        given, answers = self._given(inputs), self._answers()
+        pointers = addresses(given), addresses(list(answers.values()))
+        seconds = np.zeros((runs, count))
+        with self._lock:
+            self._threads(current())
+            self._run(*pointers)
+            for row in seconds:
+                measure(*pointers, ctypes.c_void_p(row.ctypes.data))
+        return [statistics.median(column) for column in seconds.T.tolist()]
+
+    def _given(self, inputs: Arrays) -> list[npt.NDArray[np.generic]]:
+        return [np.ascontiguousarray(inputs[name], dtype) for name, dtype in self._inputs]
+
+    def _answers(self) -> dict[str, npt.NDArray[np.generic]]:
+        return {name: np.empty(shape, dtype) for name, shape, dtype in self._outputs}
 
 
 def addresses(arrays: Sequence[npt.NDArray[np.generic]]) -> Pointers:

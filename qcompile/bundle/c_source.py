@@ -77,7 +77,14 @@ class Source:
             check=check,
             declared=declared,
             arena=ARENA if self.arena.size else "",
-            calls=self._calls(),
+            calls="\n".join(self._statements(self._calls())),
+        )
+
+    def profile(self) -> str:
+        """Return what follows model.c in a library that can time its calls."""
+        timed = [f"{line} MEASURE({number})" for number, line in enumerate(self._calls())]
+        return PROFILE.format(
+            count=len(self.program.calls), calls="\n".join(self._statements(timed))
         )
 
     def weights(self) -> str:
@@ -87,12 +94,18 @@ class Source:
         )
         return WEIGHTS + c_words("model_weights", data)
 
-    def _calls(self) -> str:
+    def _calls(self) -> list[str]:
+        """Return the kernel calls, a line each."""
         places = self._places()
         lines = []
         for call in self.program.calls:
             arguments = (places[buffer] for buffer in (*call.reads, *call.writes))
             lines.append(f"  {call.kernel}({', '.join(arguments)});")
+        return lines
+
+    def _statements(self, calls: Sequence[str]) -> list[str]:
+        """Return the body of a function that runs the model."""
+        places, lines = self._places(), list(calls)
         direct = direct_outputs(self.program)
         lines += [
             f"  memcpy(outputs[{position}], {places[buffer]}, {self.program.sizes[buffer]});"
@@ -102,7 +115,7 @@ class Source:
         for name, count in (("inputs", len(self.inputs)), ("outputs", len(self.outputs))):
             if not any(f"{name}[" in line for line in lines):
                 lines.insert(0, f"  (void){name}; /* {count} of them, and none is needed */")
-        return "\n".join(lines)
+        return lines
 
     def _places(self) -> dict[int, str]:
         """Return the C expression of where each buffer lies."""
@@ -208,5 +221,28 @@ MODEL = """\
 
 void model_run(const void* const inputs[], void* const outputs[]) {{
 {calls}
+}}
+"""
+
+PROFILE = """
+#include <time.h>
+
+const int model_calls = {count};
+
+static double now(void) {{
+  struct timespec at;
+  clock_gettime(CLOCK_MONOTONIC, &at);
+  return (double)at.tv_sec + 1e-9 * (double)at.tv_nsec;
+}}
+
+#define MEASURE(call) after = now(); seconds[call] = after - before; before = after;
+
+/* Runs once, and says how many seconds each of model_calls kernel calls took. */
+void model_profile(const void* const inputs[], void* const outputs[], double seconds[]) {{
+  double after, before = now();
+{calls}
+  (void)after;
+  (void)before;
+  (void)seconds;
 }}
 """

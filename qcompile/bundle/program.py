@@ -8,6 +8,10 @@ from typing import Protocol, runtime_checkable
 
 import onnx_ir as ir
 
+from qcompile.target import KernelInfo
+
+UNNAMED = KernelInfo("", "")
+
 
 @dataclasses.dataclass(frozen=True)
 class Call:
@@ -17,11 +21,13 @@ class Call:
         kernel: Symbol in the object code; a C function that returns 0.
         reads: Buffers that it reads.
         writes: Buffers that it writes whole; the last ones may be memory for its own use.
+        info: What it computes, and how.
     """
 
     kernel: str
     reads: tuple[int, ...]
     writes: tuple[int, ...]
+    info: KernelInfo = UNNAMED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +54,23 @@ class Program:
     def given(self) -> frozenset[int]:
         """Return the buffers that no call writes."""
         return frozenset({*self.inputs, *self.constants})
+
+    def kernels(self) -> tuple[KernelInfo, ...]:
+        """Return what each call computes, with the bytes that it reads and writes.
+
+        Memory for its own use is not counted: no other call reads it.
+        """
+        wanted = {*self.outputs, *(buffer for call in self.calls for buffer in call.reads)}
+        return tuple(
+            dataclasses.replace(
+                call.info,
+                bytes=sum(
+                    self.sizes[buffer]
+                    for buffer in {*call.reads, *(wanted & set(call.writes))}
+                ),
+            )
+            for call in self.calls
+        )
 
 
 @runtime_checkable

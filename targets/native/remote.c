@@ -32,6 +32,20 @@ int __tvm_ffi_model_run(void* self, const any* arguments, int32_t count, any* re
   return 0;
 }
 
+void model_profile(const void* const inputs[], void* const outputs[], double seconds[]);
+
+int __tvm_ffi_model_profile(void* self, const any* arguments, int32_t count, any* result) {
+  const void* inputs[MODEL_INPUTS + 1];
+  void* outputs[MODEL_OUTPUTS + 1];
+  (void)self;
+  if (count != MODEL_INPUTS + MODEL_OUTPUTS + 1) return -1;
+  for (int i = 0; i < MODEL_INPUTS; i++) inputs[i] = elements(&arguments[i]);
+  for (int i = 0; i < MODEL_OUTPUTS; i++) outputs[i] = elements(&arguments[MODEL_INPUTS + i]);
+  model_profile(inputs, outputs, elements(&arguments[MODEL_INPUTS + MODEL_OUTPUTS]));
+  result->kind = 0;
+  return 0;
+}
+
 void model_threads(int count);
 
 int __tvm_ffi_model_threads(void* self, const any* arguments, int32_t count, any* result) {
