@@ -33,6 +33,8 @@ class BenchmarkModel:
         tests: Gives inputs that calibration has not seen.
         compile_only: Its weights mean nothing, and so do its outputs: it shows what can be
             compiled, and is not measured unless named.
+        tflite: Gives the int8 TFLite file that its makers publish beside it, if they do.
+        transformer: Attention makes most of it; quantizers and means know such apart.
     """
 
     name: str
@@ -42,6 +44,8 @@ class BenchmarkModel:
     calibration: Callable[[], Samples] | None
     tests: Callable[[], Samples]
     compile_only: bool = False
+    tflite: Callable[[], bytes] | None = None
+    transformer: bool = False
 
     def path(self, *, again: bool = False) -> Path:
         """Return the ONNX file, made if it is not there yet, or again if asked.

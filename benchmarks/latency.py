@@ -3,167 +3,186 @@
 Every configuration has a process of its own; in every round each of them has its turn, in
 rotating order, while the others sleep. A ratio is taken round by round, and what is shown is
 the median of the rounds' medians and ratios: the speed of a machine drifts, ratios do not.
-Writes benchmarks/results/latency.md and latency.json.
+Writes benchmarks/results/latency.json, and latency.md beside it, after every model. Returns 1
+if ours has no figure for a model.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import math
-import platform
-import statistics
 import sys
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-import qcompile
+from batches import batched
 from benchmark_model import BenchmarkModel
-from models import add_models
-from qcompile.files import write_atomic
-from rivals import onnxruntime_int8
-from tables import Row, markdown
-from turns import Measured, Worker, alternate
+from configurations import OURS, Configuration, configurations
+from figures import Case, geomean
+from latency_page import MEANS, page
+from machine import load_average, machine
+from models import MODELS, named
+from qcompile.errors import CompileError
+from qcompile.files import check_writable, write_atomic
+from turns import Worker, WorkerError, alternate, save_inputs
 
-RESULTS = Path(__file__).parent / "results"
-OURS = "qcompile int8"
-RIVALS = ("onnxruntime", "openvino")
+RESULTS = Path(__file__).parent / "results" / "latency.json"
+DEFAULT = (
+    "resnet50",
+    "mobilenet_v2",
+    "efficientnet_lite0",
+    "pp_ocr_det",
+    "pp_ocr_rec",
+    "pp_ocr_cls",
+    "resnet8",
+    "fmnist_resnet",
+    "ddddocr_det",
+    "open_nsfw",
+    "minilm_l6_128",
+    "vit_s",
+)
 
 
 def main() -> int:
-    """Measure the models, print the table and write it."""
+    """Measure the models, print the page and write it."""
+    options = parse()
+    check_writable(options.json)
+    check_writable(options.json.with_suffix(".md"))
+    facts = machine() | {
+        "rounds": str(options.rounds),
+        "seconds of a turn": str(options.seconds),
+        "target": options.target,
+    }
+    cases: list[Case] = []
+    refused: dict[str, str] = {}
+    for batch in options.batch:
+        for model in options.models or [MODELS[name] for name in DEFAULT]:
+            try:
+                measure(model, batch, options, cases)
+            except CompileError as error:
+                refused[f"{model.name}, batch {batch}"] = first_line(error)
+            write(options.json, facts, cases, refused)
+    print(page(facts, cases, refused))
+    return int(any(OURS in case.failed for case in cases))
+
+
+def parse() -> argparse.Namespace:
+    """Return the command's options."""
     parser = argparse.ArgumentParser(description="Measure latency against other runtimes.")
-    add_models(parser)
-    parser.add_argument("--target", default="native")
-    parser.add_argument("--threads", type=int, default=1)
+    models = f"{', '.join(DEFAULT)} unless told; there are also {', '.join(MODELS)}"
+    parser.add_argument("models", nargs="*", metavar="MODEL", type=named, help=models)
+    parser.add_argument("--threads", type=numbers, default=[1], help="such as 1,2")
+    parser.add_argument("--batch", type=numbers, default=[1], help="such as 1,8")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.15, help="of each turn")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
-    options = parser.parse_args()
-    figures = {}
-    for model in options.models:
-        with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
-            configurations = prepare(model, options.target, Path(folder))
-            inputs = Path(folder) / "inputs.npz"
-            np.savez(inputs, **model.test_samples(1)[0])
-            workers = {
-                name: Worker(runtime, path, inputs, options.threads)
-                for name, (runtime, path) in configurations.items()
-            }
-            figures[model.name] = alternate(workers, options.rounds, options.seconds)
-        print(f"{model.name}: measured", file=sys.stderr)
-    write(figures, options)
-    return 0
+    parser.add_argument("--target", default="native")
+    parser.add_argument("--json", type=Path, default=RESULTS, help="file to write to")
+    return parser.parse_args()
 
 
-def prepare(
-    model: BenchmarkModel, target: str, folder: Path
-) -> Mapping[str, tuple[str, Path]]:
-    """Return the runtime and the model file of every configuration."""
-    artifact = folder / "model.qcm"
-    compiled = qcompile.compile(model.path(), target, calibration=model.calibration_samples())
-    compiled.save(artifact)
-    int8 = onnxruntime_int8(model)
-    configurations = {
-        OURS: ("qcompile", artifact),
-        "onnxruntime int8": ("onnxruntime", int8),
-    }
-    if installed("openvino"):
-        configurations["openvino int8"] = ("openvino", int8)
-    if model.calibration is not None:
-        for name, (runtime, _) in list(configurations.items())[1:]:
-            configurations[name.replace("int8", "float")] = (runtime, model.path())
-    return configurations
+def numbers(text: str) -> list[int]:
+    """Return numbers separated by commas, for argparse."""
+    found = [int(each) for each in text.split(",")]
+    if min(found) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, each number must be 1 or more")
+    return found
 
 
-def write(figures: Mapping[str, Mapping[str, Measured]], options: Any) -> None:
-    """Print the table, and write it as Markdown and as JSON."""
-    rows = [row for name, measured in figures.items() for row in table(name, measured)]
-    facts = {
-        "cpu": cpu_name(),
-        "threads": options.threads,
-        "target": options.target,
-        "rounds": options.rounds,
-        "seconds a turn": options.seconds,
-        "versions": f"qcompile {qcompile.__version__}, {rival_versions()}",
-    }
-    results = {
-        name: {
-            key: {"rounds_ms": each.rounds, "ratios": each.ratios(measured[OURS])}
-            for key, each in measured.items()
+def measure(
+    model: BenchmarkModel, batch: int, options: argparse.Namespace, cases: list[Case]
+) -> None:
+    """Measure every configuration of a model, for each number of threads.
+
+    Raises:
+        CompileError: The model is not there, or takes no such batch.
+    """
+    fixed = batched(model, batch)
+    fixed.path()
+    files, failed = make(list(configurations(fixed, options.target)))
+    with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
+        inputs = Path(folder) / "inputs.npz"
+        save_inputs(inputs, fixed.test_samples(1)[0])
+        for threads in options.threads:
+            workers, not_opened = start(files, inputs, threads)
+            try:
+                measured, ended = alternate(workers, options.rounds, options.seconds)
+            finally:
+                for worker in workers.values():
+                    worker.close()
+            cases.append(
+                Case(
+                    model=model.name,
+                    transformer=model.transformer,
+                    threads=threads,
+                    batch=batch,
+                    load=load_average(),
+                    measured=measured,
+                    failed=failed | not_opened | ended,
+                )
+            )
+            print(f"{model.name}, {threads} threads, batch {batch}: done", file=sys.stderr)
+
+
+def make(
+    wanted: list[Configuration],
+) -> tuple[dict[Configuration, Path], dict[str, str]]:
+    """Return the model files, and why there is none of the other configurations."""
+    files: dict[Configuration, Path] = {}
+    failed: dict[str, str] = {}
+    for configuration in wanted:
+        try:
+            files[configuration] = configuration.make()
+        except Exception as error:
+            failed[configuration.name] = first_line(error)
+    return files, failed
+
+
+def start(
+    files: Mapping[Configuration, Path], inputs: Path, threads: int
+) -> tuple[dict[str, Worker], dict[str, str]]:
+    """Return a worker for each configuration, and why the others do not open."""
+    workers: dict[str, Worker] = {}
+    failed: dict[str, str] = {}
+    for each, path in files.items():
+        try:
+            workers[each.name] = Worker(each.runtime, path, inputs, threads, each.option)
+        except WorkerError as error:
+            failed[each.name] = str(error)
+    return workers, failed
+
+
+def first_line(error: Exception) -> str:
+    """Return what went wrong, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    return text if isinstance(error, CompileError) else f"{type(error).__name__}: {text}"
+
+
+def write(
+    path: Path, facts: Mapping[str, str], cases: list[Case], refused: Mapping[str, str]
+) -> None:
+    """Write the figures as JSON, and the page beside it."""
+    means = [
+        {
+            "threads": threads,
+            "batch": batch,
+            "over": name,
+            "ahead_of_fastest": geomean(chosen, int8=False, chosen=which),
+            "ahead_of_int8": geomean(chosen, int8=True, chosen=which),
         }
-        for name, measured in figures.items()
-    }
-    options.results.mkdir(parents=True, exist_ok=True)
-    data = json.dumps({**facts, "models": results, "table": rows}, indent=2)
-    write_atomic(options.results / "latency.json", f"{data}\n".encode())
-    lines = [f"- {key}: {value}" for key, value in facts.items()]
-    page = "\n".join(["# Latency", "", *lines, "", markdown(rows), "", *summary(figures), ""])
-    write_atomic(options.results / "latency.md", page.encode())
-    print(page)
-
-
-def table(name: str, measured: Mapping[str, Measured]) -> list[Row]:
-    """Return a row for every configuration of a model."""
-    rows: list[Row] = []
-    for key, each in measured.items():
-        ratios = each.ratios(measured[OURS])
-        rows.append(
-            {
-                "model": name,
-                "configuration": key,
-                "ms": round(each.median, 3),
-                "spread": f"{each.spread:.0%}",
-                "times ours": f"{statistics.median(ratios):.2f}",
-                "of all rounds": f"{min(ratios):.2f} to {max(ratios):.2f}",
-            }
-        )
-    return rows
-
-
-def summary(figures: Mapping[str, Mapping[str, Measured]]) -> list[str]:
-    """Return a line a model on its fastest rival, and the geometric mean over the models."""
-    lines, logarithms = [], []
-    for name, measured in figures.items():
-        ratios = {
-            key: statistics.median(each.ratios(measured[OURS]))
-            for key, each in measured.items()
-            if key != OURS
-        }
-        fastest = min(ratios, key=lambda key: ratios[key])
-        logarithms.append(math.log(ratios[fastest]))
-        lines.append(f"- {name}: {ratios[fastest]:.2f} times as fast as {fastest}")
-    mean = math.exp(statistics.mean(logarithms))
-    return [
-        "Against the fastest rival of each model:",
-        "",
-        *lines,
-        f"- geometric mean: {mean:.2f}",
+        for threads, batch in dict.fromkeys((case.threads, case.batch) for case in cases)
+        for chosen in [[c for c in cases if (c.threads, c.batch) == (threads, batch)]]
+        for name, which in MEANS.items()
     ]
-
-
-def rival_versions() -> str:
-    """Return what the rivals' packages call themselves."""
-    return ", ".join(f"{name} {version(name)}" for name in RIVALS if installed(name))
-
-
-def installed(package: str) -> bool:
-    """Whether a package can be imported here."""
-    return importlib.util.find_spec(package) is not None
-
-
-def cpu_name() -> str:
-    """Return what the processor calls itself."""
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
+    data = {
+        "machine": dict(facts),
+        "cases": [case.json() for case in cases],
+        "geometric_means": means,
+        "refused": dict(refused),
+    }
+    write_atomic(path, f"{json.dumps(data, indent=2)}\n".encode())
+    write_atomic(path.with_suffix(".md"), page(facts, cases, refused).encode())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from minilm import INPUTS, minilm, text_samples
 from mobilenet_v2 import mobilenet_v2
 from open_nsfw import nsfw_samples, open_nsfw
 from pictures import cifar10, cifar_like, imagenet, imagenet_like, imagenet_photos, pieces
-from resnet8 import resnet8, resnet8_qdq
+from resnet8 import resnet8, resnet8_qdq, resnet8_tflite
 from resnet50 import resnet50
 from silero_vad import CALIBRATION as CALIBRATION_SPEECH
 from silero_vad import SHAPES as SPEECH_SHAPES
@@ -53,6 +53,7 @@ def rows() -> Iterator[BenchmarkModel]:
     yield BenchmarkModel(
         name="resnet8",
         assemble=resnet8,
+        tflite=resnet8_tflite,
         calibration=lambda: samples(cifar_like(128)),
         tests=lambda: samples(cifar10()[0]),
     )
@@ -82,6 +83,7 @@ def rows() -> Iterator[BenchmarkModel]:
     yield BenchmarkModel(
         name="vit_s",
         assemble=vit_s,
+        transformer=True,
         shapes=VIT_SHAPES,
         calibration=lambda: vit_samples(pieces(32)),
         tests=lambda: vit_samples(imagenet_photos()),
@@ -139,6 +141,7 @@ def minilm_rows() -> Iterator[BenchmarkModel]:
         yield BenchmarkModel(
             name=f"minilm_l6_{length}",
             assemble=minilm,
+            transformer=True,
             shapes=dict.fromkeys(INPUTS, (1, length)),
             calibration=partial(text_samples, calibration_texts, length),
             tests=partial(text_samples, test_texts, length),

@@ -30,7 +30,12 @@ def resnet8_qdq() -> onnx.ModelProto:
     """Return the same network as TFLite quantized it: int8, weights per channel."""
     from tflite_to_qdq import tflite_to_qdq
 
-    return tflite_to_qdq(_read("image_classification.tflite"), "resnet8_qdq", PRODUCER)
+    return tflite_to_qdq(resnet8_tflite(), "resnet8_qdq", PRODUCER)
+
+
+def resnet8_tflite() -> bytes:
+    """Return that quantized network's TFLite file."""
+    return _read("image_classification.tflite")
 
 
 def _read(member: str) -> bytes:

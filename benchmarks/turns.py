@@ -4,45 +4,96 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 WORKER = Path(__file__).parent / "worker.py"
+LEAST = 5
+"""Runs of a turn, however long they take."""
+REST = 0.02
+"""Seconds after a turn, in which threads that still spin go to sleep."""
+
+
+class WorkerError(Exception):
+    """A configuration that cannot be measured; one line says why."""
 
 
 class Worker:
-    """A configuration in its own process (see worker.py)."""
+    """A configuration in its own process (see worker.py).
 
-    def __init__(self, runtime: str, model: Path, inputs: Path, threads: int) -> None:
+    Raises:
+        WorkerError: It cannot open its model.
+    """
+
+    def __init__(
+        self, runtime: str, model: Path, inputs: Path, threads: int, option: str = ""
+    ) -> None:
         command = [sys.executable, str(WORKER), runtime, str(model), str(inputs)]
-        self._name = f"{runtime} on {model}"
+        variables = {"QCOMPILE_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [*command, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*command, str(threads), option],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=os.environ | variables,
         )
-        self._answer()
+        try:
+            self._answer()
+        except WorkerError:
+            self.close()
+            raise
 
-    def measure(self, seconds: float) -> list[float]:
-        """Return the seconds of each run of one turn."""
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
+    def measure(self, seconds: float, runs: int = LEAST) -> list[float]:
+        """Return the seconds of each run of one turn.
+
+        Raises:
+            WorkerError: It ended.
+        """
         assert self._process.stdin is not None
-        print(seconds, file=self._process.stdin, flush=True)
+        print(seconds, runs, file=self._process.stdin, flush=True)
         return self._answer()
 
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
+        self._process.stdout.close()
         self._process.wait()
+        self._errors.close()
 
     def _answer(self) -> list[float]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"a worker ended: {self._name}")
-        times: list[float] = json.loads(line)
-        return times
+            raise WorkerError(self._last_words())
+        answer: list[float] | str = json.loads(line)
+        if isinstance(answer, str):
+            raise WorkerError(answer)
+        return answer
+
+    def _last_words(self) -> str:
+        status = self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        return f"its process ended with status {status}: {said[-1] if said else 'no message'}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,19 +117,33 @@ class Measured:
         return [mine / our for mine, our in zip(self.rounds, ours.rounds, strict=True)]
 
 
+def save_inputs(path: Path, inputs: Mapping[str, Any]) -> None:
+    """Write the inputs of a run for a worker."""
+    np.savez(path, allow_pickle=False, **inputs)
+
+
 def alternate(
     workers: Mapping[str, Worker], rounds: int, seconds: float
-) -> dict[str, Measured]:
-    """Let the workers take turns; each round begins with another one."""
+) -> tuple[dict[str, Measured], dict[str, str]]:
+    """Let the workers take turns; each round begins with another one.
+
+    Returns:
+        What was measured, and why the others were not: a worker that ends is left out.
+    """
     names = list(workers)
     medians: dict[str, list[float]] = {name: [] for name in names}
-    try:
-        for index in range(rounds):
-            first = index % len(names)
-            for name in names[first:] + names[:first]:
+    failed: dict[str, str] = {}
+    for index in range(rounds):
+        first = index % len(names)
+        for name in names[first:] + names[:first]:
+            if name in failed:
+                continue
+            try:
                 times = workers[name].measure(seconds)
-                medians[name].append(statistics.median(times) * 1e3)
-    finally:
-        for worker in workers.values():
-            worker.close()
-    return {name: Measured(each) for name, each in medians.items()}
+            except WorkerError as error:
+                failed[name] = str(error)
+                continue
+            medians[name].append(statistics.median(times) * 1e3)
+            time.sleep(REST)
+    measured = {name: Measured(medians[name]) for name in names if name not in failed}
+    return measured, failed

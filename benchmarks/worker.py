@@ -3,80 +3,62 @@
 Runtimes keep threads that spin on each other's cores, and share allocators and libraries when
 they share a process; so each configuration has its own and sleeps while another is measured.
 
-It is started with the name of a runtime, a model, an .npz of inputs and a number of threads.
-For each line on standard input, a number of seconds, it answers with a line: the JSON list of
-the seconds that each run took.
+It is started with the name of a runtime, a model, an .npz of inputs, a number of threads and
+an option of the runtime. It answers with lines of JSON: first an empty list, or a string that
+says why the model cannot be opened; then, for each line `SECONDS RUNS` on standard input, the
+list of the seconds that each run took, for at least so long and so many.
 """
 
 from __future__ import annotations
 
+import gc
 import json
-import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qcompile.target import Arrays
-
-Open = Callable[[Path, int, Arrays], Callable[[], Any]]
+from runtimes import RUNTIMES
 
 WARM_UP = 0.2
 """Share of a turn's seconds that is run first and not counted."""
 
-LEAST = 5
-"""Runs of a turn, however long they take."""
-
-
-def open_qcompile(model: Path, threads: int, inputs: Arrays) -> Callable[[], Any]:
-    """Return a run of a compiled artifact."""
-    import qcompile
-
-    compiled = qcompile.load(model)
-    return lambda: compiled.run(inputs)
-
-
-def open_onnxruntime(model: Path, threads: int, inputs: Arrays) -> Callable[[], Any]:
-    """Return a run of onnxruntime."""
-    from qcompile.benchmark import peers
-
-    run: Callable[[], Any] = peers.open_onnxruntime(model, threads, inputs)
-    return run
-
-
-def open_openvino(model: Path, threads: int, inputs: Arrays) -> Callable[[], Any]:
-    """Return a run of OpenVINO."""
-    from qcompile.benchmark import peers
-
-    run: Callable[[], Any] = peers.open_openvino(model, threads, inputs)
-    return run
-
-
-RUNTIMES: Mapping[str, Open] = {
-    "qcompile": open_qcompile,
-    "onnxruntime": open_onnxruntime,
-    "openvino": open_openvino,
-}
-
 
 def main() -> int:
-    """Open the model, say so with an empty list, then answer each line."""
-    runtime, model, inputs_file, threads = sys.argv[1:]
-    os.environ["QCOMPILE_THREADS"] = threads
+    """Open the model, say so, then answer each line."""
+    runtime, model, inputs_file, threads, option = sys.argv[1:]
     with np.load(inputs_file) as arrays:
         inputs = {name: arrays[name] for name in arrays}
-    run = RUNTIMES[runtime](Path(model), int(threads), inputs)
-    run()
-    print("[]", flush=True)
+    try:
+        run = RUNTIMES[runtime](Path(model), int(threads), inputs, option)
+        run()
+    except Exception as error:
+        answer(reason(error))
+        return 1
+    answer([])
+    gc.collect()
+    gc.disable()
     for line in sys.stdin:
-        print(json.dumps(turn(run, float(line))), flush=True)
+        seconds, runs = line.split()
+        answer(turn(run, float(seconds), int(runs)))
     return 0
 
 
-def turn(run: Callable[[], Any], seconds: float) -> list[float]:
+def reason(error: Exception) -> str:
+    """Return the first line of what went wrong that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
+def answer(value: object) -> None:
+    """Write a line."""
+    print(json.dumps(value), flush=True)
+
+
+def turn(run: Callable[[], Any], seconds: float, runs: int) -> list[float]:
     """Return the seconds of each run, for about that long."""
     end = time.perf_counter() + seconds * WARM_UP
     run()
@@ -84,7 +66,7 @@ def turn(run: Callable[[], Any], seconds: float) -> list[float]:
         run()
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < LEAST or time.perf_counter() < end:
+    while len(times) < runs or time.perf_counter() < end:
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)

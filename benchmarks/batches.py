@@ -1,0 +1,90 @@
+"""A benchmark model with every shape fixed, for as many inputs at once as are asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+
+from benchmark_model import BenchmarkModel, Sample, Samples, fix_shapes
+from qcompile.errors import CompileError
+
+SAME = 1e-2
+"""How far a picture's outputs in a batch may be from those alone, as a share of the largest
+output: float32 sums in another order differ by less, another picture's outputs by far more."""
+
+
+def batched(model: BenchmarkModel, batch: int) -> BenchmarkModel:
+    """Return the model for so many inputs at once; samples are stacked.
+
+    Runtimes plan better where nothing is open, so one input at once is fixed too.
+    """
+    calibration = model.calibration
+    return dataclasses.replace(
+        model,
+        name=f"{model.name}.b{batch}",
+        stored=None,
+        shapes={},
+        assemble=functools.partial(_fixed, model, batch),
+        calibration=None if calibration is None else lambda: stacked(calibration(), batch),
+        tests=lambda: [stack(model.test_samples(batch))],
+    )
+
+
+def stacked(samples: Samples, batch: int) -> Samples:
+    """Return samples of so many inputs each; what does not fill one is left out."""
+    starts = range(0, len(samples) - batch + 1, batch)
+    return [stack(samples[start : start + batch]) for start in starts]
+
+
+def stack(samples: Sequence[Sample]) -> Sample:
+    """Return one sample of them all."""
+    return {name: np.concatenate([each[name] for each in samples]) for name in samples[0]}
+
+
+def _fixed(model: BenchmarkModel, batch: int) -> onnx.ModelProto:
+    """Return the model with its inputs' first axis fixed.
+
+    Raises:
+        CompileError: It computes something else for more than one input, or nothing at all.
+    """
+    fixed = onnx.load(model.path())
+    first = model.test_samples(1)[0]
+    shapes = {name: (batch, *array.shape[1:]) for name, array in first.items()}
+    fix_shapes(fixed.graph, shapes)
+    for value in fixed.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    if batch > 1:
+        _check_batch(model, fixed, batch)
+    return onnx.shape_inference.infer_shapes(fixed)
+
+
+def _check_batch(model: BenchmarkModel, fixed: onnx.ModelProto, batch: int) -> None:
+    """Refuse a model whose inputs do not each come out of a batch as they do alone."""
+    from qcompile.validation.reference import open_session
+
+    samples = model.test_samples(batch)
+    alone = open_session(model.path(), where=model.name)
+    apart = [alone.run(None, sample) for sample in samples]
+    try:
+        together = open_session(fixed.SerializeToString(), where=model.name).run(
+            None, stack(samples)
+        )
+    except Exception as error:
+        raise CompileError(
+            f"the published model takes one input at once: {str(error).splitlines()[0]}",
+            where=model.name,
+        ) from error
+    for index, got in enumerate(together):
+        expected = np.concatenate([each[index] for each in apart])
+        if got.shape != expected.shape:
+            raise CompileError(
+                f"the published model takes one input at once: {batch} give {got.shape}",
+                where=model.name,
+            )
+        largest = float(np.abs(expected).max())
+        if float(np.abs(got - expected).max()) > SAME * largest:
+            raise CompileError("a batch gives other outputs", where=model.name)
