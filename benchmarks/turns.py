@@ -54,11 +54,6 @@ class Worker:
             self.close()
             raise
 
-    @property
-    def pid(self) -> int:
-        """The number of its process."""
-        return self._process.pid
-
     def measure(self, seconds: float, runs: int = LEAST) -> list[float]:
         """Return the seconds of each run of one turn.
 
@@ -68,6 +63,12 @@ class Worker:
         assert self._process.stdin is not None
         print(seconds, runs, file=self._process.stdin, flush=True)
         return self._answer()
+
+    def peak_memory(self) -> float:
+        """Return the most MB that the process has had in memory so far."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8")
+        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
 
     def close(self) -> None:
         """End the process."""
