@@ -67,6 +67,7 @@ class Case:
             "configurations": {
                 name: {
                     "median_ms": each.median,
+                    "least_ms": each.least,
                     "spread": each.spread,
                     "rounds_ms": each.rounds,
                     "ratios": self.ratios(name) if known else None,

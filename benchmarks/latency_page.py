@@ -96,6 +96,7 @@ def details(cases: list[Case]) -> list[Row]:
                 "configuration": name,
                 "ms": f"{each.median:.3f}",
                 "spread": f"{each.spread:.0%}",
+                "fastest run": f"{each.least:.3f}",
             }
             if OURS in case.measured:
                 ratios = sorted(case.ratios(name))

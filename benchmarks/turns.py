@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -99,9 +100,15 @@ class Worker:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """The rounds of one configuration: the median milliseconds of each."""
+    """The rounds of one configuration.
+
+    Attributes:
+        rounds: The median milliseconds of each.
+        least: The milliseconds of the fastest run.
+    """
 
     rounds: list[float]
+    least: float
 
     @property
     def median(self) -> float:
@@ -133,6 +140,7 @@ def alternate(
     """
     names = list(workers)
     medians: dict[str, list[float]] = {name: [] for name in names}
+    least = dict.fromkeys(names, math.inf)
     failed: dict[str, str] = {}
     for index in range(rounds):
         first = index % len(names)
@@ -145,6 +153,9 @@ def alternate(
                 failed[name] = str(error)
                 continue
             medians[name].append(statistics.median(times) * 1e3)
+            least[name] = min(least[name], min(times) * 1e3)
             time.sleep(REST)
-    measured = {name: Measured(medians[name]) for name in names if name not in failed}
+    measured = {
+        name: Measured(medians[name], least[name]) for name in names if name not in failed
+    }
     return measured, failed
