@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qcompile.bundle.export import Bundle
     from qcompile.data.dataset import Data
     from qcompile.data.preprocess import Preprocess
+    from qcompile.explanation import Explanation
     from qcompile.validation.validate import Validation
 
 
@@ -151,6 +152,12 @@ class CompiledModel:
 
         path = Path(reference) if reference is not None else None
         return bench(self, threads=threads, against=against, runs=runs or RUNS, reference=path)
+
+    def explain(self, *, threads: int | None = None, runs: int | None = None) -> Explanation:
+        """Time every kernel call on the golden inputs; see `qcompile.explanation`."""
+        from qcompile.explanation import RUNS, explain
+
+        return explain(self, threads=threads, runs=runs or RUNS)
 
     def save(self, path: Path | str) -> int:
         """Write the .qcm file atomically and return its size."""

@@ -20,7 +20,9 @@ from qcompile.targets.runner import LibraryRunner
 
 if TYPE_CHECKING:
     from qcompile.bundle.program import Program
+    from qcompile.peaks import Peaks
     from qcompile.targets.isa import Isa
+    from qcompile.targets.trials import Measure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +70,12 @@ class TvmLowering:
         emitter = Emitter(model.graph, self.isa, threads=False)
         module = emitted(model.graph, emitter, model.graph.outputs)
         return make_program(module, self.isa.tvm_target, emitter.kernels)
+
+    def peaks(self, measure: Measure) -> Peaks:
+        """Return the peaks of a machine; see `qcompile.explanation.Calibrated`."""
+        from qcompile.targets.peaks import measure_peaks
+
+        return measure_peaks(self.isa, measure)
 
     def load(self, library: Path, model: ir.Model, *, every_value: bool = False) -> Runner:
         """Load a built library; see `qcompile.target.Lowering`."""

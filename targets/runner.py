@@ -50,19 +50,26 @@ class LibraryRunner:
     def profile(self, inputs: Arrays, runs: int) -> list[float]:
         """Return the seconds of each kernel call, in order: the median of so many runs.
 
+        Errors are those of `measure`.
+        """
+        return [statistics.median(times) for times in self.measure(inputs, runs).T.tolist()]
+
+    def measure(self, inputs: Arrays, runs: int) -> npt.NDArray[np.float64]:
+        """Return the seconds [run, kernel call] of so many runs.
+
         Raises:
-            CompileError: The library is of a version that cannot be profiled.
+            CompileError: The library is of a version that does not time its kernels.
         """
         try:
             count = ctypes.c_int.in_dll(self._code, "model_calls").value
-            measure = self._code.model_profile
+            timed = self._code.model_profile
         except (ValueError, AttributeError) as error:
             raise CompileError(
                 "it was built by a version that does not time its kernels",
                 where="profile",
                 hint="compile the model again",
             ) from error
-        measure.restype = None
+        timed.restype = None
         given, answers = self._given(inputs), self._answers()
         pointers = addresses(given), addresses(list(answers.values()))
         seconds = np.zeros((runs, count))
@@ -70,8 +77,8 @@ class LibraryRunner:
             self._threads(current())
             self._run(*pointers)
             for row in seconds:
-                measure(*pointers, ctypes.c_void_p(row.ctypes.data))
-        return [statistics.median(column) for column in seconds.T.tolist()]
+                timed(*pointers, ctypes.c_void_p(row.ctypes.data))
+        return seconds
 
     def _given(self, inputs: Arrays) -> list[npt.NDArray[np.generic]]:
         return [np.ascontiguousarray(inputs[name], dtype) for name, dtype in self._inputs]

@@ -65,11 +65,12 @@ class BenchReport(_Required, total=False):
     """What `bench --json` prints.
 
     `device` and `emulated` are there where it ran on a device; the times of an emulated one
-    say nothing about hardware.
+    say nothing about hardware. `explain` is there with --explain (`qcompile.explanation`).
     """
 
     device: str
     emulated: bool
+    explain: dict[str, Any]
 
 
 def bench(

@@ -22,6 +22,7 @@ def add_commands(commands: Any) -> None:
     _add_source(parser)
     parser.add_argument("--calib", type=Path, metavar="DATA", help="calibration samples")
     parser.add_argument("-o", "--out", type=Path, metavar="OUT.qcm", help="default: MODEL.qcm")
+    options.add_explain(parser)
     options.add_json(parser)
     parser.set_defaults(command=run_compile)
 
@@ -39,17 +40,25 @@ def run_compile(args: argparse.Namespace) -> int:
 
     out = args.out or options.beside(args.model, ".qcm")
     check_output(out, _sources(args, out))
+    if args.explain:
+        check_timed_here(args.target)
     from qcompile.compiler import compile_model
     from qcompile.validation.reference import model_files
 
     with printed_warnings():
         model = compile_model(args.model, args.target, **_arguments(args))
     model.save(out)
+    explanation = model.explain(threads=1) if args.explain else None
     if args.json:
-        print(json_text({"artifact": str(out), **model.report}))
-    else:
-        size = sum(path.stat().st_size for path in model_files(args.model))
-        print(describe(out, model.report, size))
+        explained = {"explain": explanation.to_json()} if explanation is not None else {}
+        print(json_text({"artifact": str(out), **model.report, **explained}))
+        return 0
+    size = sum(path.stat().st_size for path in model_files(args.model))
+    print(describe(out, model.report, size))
+    if explanation is not None:
+        from qcompile.cli.explain import describe_explanation
+
+        print(f"\n{describe_explanation(explanation)}")
     return 0
 
 
@@ -67,6 +76,25 @@ def run_quantize(args: argparse.Namespace) -> int:
     write_atomic(args.out, data)
     print(f"{args.out}: {len(data) / 1e3:.1f} kB")
     return 0
+
+
+def check_timed_here(name: str) -> None:
+    """Refuse to explain what this machine cannot run, before it is compiled.
+
+    Raises:
+        CompileError: The target's kernels do not run here.
+    """
+    from qcompile.errors import CompileError
+    from qcompile.host import host_arch, host_features
+    from qcompile.targets import find_target, fitting
+
+    target = find_target(name)
+    if target not in fitting(host_arch(), host_features()):
+        raise CompileError(
+            f"kernels for {target.name} cannot be timed on this machine",
+            where="--explain",
+            hint="on a device: qcompile bench OUT.qcm --explain --device URL",
+        )
 
 
 @contextlib.contextmanager

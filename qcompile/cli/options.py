@@ -15,6 +15,13 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
 
 
+def add_explain(parser: argparse.ArgumentParser) -> None:
+    """Add --explain."""
+    parser.add_argument(
+        "--explain", action="store_true", help="time every kernel, and show what it is"
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add --device and --timeout."""
     parser.add_argument(

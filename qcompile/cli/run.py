@@ -52,6 +52,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--reference", type=Path, metavar="MODEL.onnx", help="measure peers in float32 too"
     )
+    options.add_explain(parser)
     options.add_device(parser)
     options.add_json(parser)
     parser.set_defaults(command=run_bench)
@@ -120,7 +121,14 @@ def run_bench(args: argparse.Namespace) -> int:
             runs=args.runs,
             reference=args.reference,
         )
+        explanation = model.explain(threads=args.threads) if args.explain else None
+    if explanation is not None:
+        report["explain"] = explanation.to_json()
     print(json_text(report) if args.json else describe_bench(report))
+    if explanation is not None and not args.json:
+        from qcompile.cli.explain import describe_explanation
+
+        print(f"\n{describe_explanation(explanation)}")
     return 0
 
 

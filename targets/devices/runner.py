@@ -13,11 +13,13 @@ import tvm
 from qcompile.target import Arrays
 from qcompile.targets.lowering import outputs_of
 from qcompile.targets.runner import dtype_of, elements_of, shape_of
+from qcompile.threads import current
 
 if TYPE_CHECKING:
     from qcompile.targets.devices.remote import RemoteDevice
 
 RUN, THREADS = "model_run", "model_threads"
+CALLS, PROFILE = "model_calls", "model_profile"
 """The library's functions over RPC (see qcompile/targets/native/remote.c)."""
 
 SHARE = 0.25
@@ -71,6 +73,20 @@ class RemoteRunner:
                 )
                 times += [float(each) for each in timer(*self._tensors).results]
         return times
+
+    def measure(self, inputs: Arrays, runs: int) -> npt.NDArray[np.float64]:
+        """Return the seconds [run, kernel call] of so many runs, taken on the device."""
+        with self._device.explained("profile"):
+            self._set(inputs)
+            self._library[THREADS](current())
+            calls = int(self._library[CALLS]())
+            seconds = tvm.runtime.empty((calls,), "float64", device=self._device.cpu)
+            self._library[RUN](*self._tensors)
+            rows = []
+            for _ in range(runs):
+                self._library[PROFILE](*self._tensors, seconds)
+                rows.append(seconds.numpy())
+        return np.array(rows)
 
     def _set(self, inputs: Arrays) -> None:
         for name, tensor in self._inputs:

@@ -98,6 +98,14 @@ def test_every_node_is_judged_on_the_device(server: Server, model: CompiledModel
     assert report["oracle"]["bit_exact"]
 
 
+def test_kernels_are_timed_on_the_device(server: Server, model: CompiledModel) -> None:
+    with open_device(server.url) as device:
+        report = model.on(device).explain(threads=1, runs=2)
+    timed = [row for row in report.rows if row.ms > 0]
+    assert len(timed) == len(model.manifest["kernels"])
+    assert report.peaks is not None
+
+
 def test_facts_are_this_machines(server: Server) -> None:
     with open_device(server.url) as device:
         assert device.facts["arch"] == host_arch()
