@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from benchmark_model import BenchmarkModel, Sample, Samples, fix_shapes
 from qcompile.errors import CompileError
@@ -48,10 +49,15 @@ def stack(samples: Sequence[Sample]) -> Sample:
 def _fixed(model: BenchmarkModel, batch: int) -> onnx.ModelProto:
     """Return the model with its inputs' first axis fixed.
 
+    Where reshapes have one input written down, they are opened: the model is exported again,
+    as it were. The weights stay as they are.
+
     Raises:
         CompileError: It computes something else for more than one input, or nothing at all.
     """
     fixed = onnx.load(model.path())
+    if batch > 1:
+        open_reshapes(fixed.graph)
     first = model.test_samples(1)[0]
     shapes = {name: (batch, *array.shape[1:]) for name, array in first.items()}
     fix_shapes(fixed.graph, shapes)
@@ -60,6 +66,22 @@ def _fixed(model: BenchmarkModel, batch: int) -> onnx.ModelProto:
     if batch > 1:
         _check_batch(model, fixed, batch)
     return onnx.shape_inference.infer_shapes(fixed)
+
+
+def open_reshapes(graph: onnx.GraphProto) -> None:
+    """Let reshapes to a shape that begins with 1 keep the first axis as it comes."""
+    constants = {each.name: each for each in graph.initializer}
+    for node in graph.node:
+        if node.op_type != "Reshape" or node.input[0] in constants:
+            continue
+        stored = constants.get(node.input[1])
+        if stored is None or (shape := numpy_helper.to_array(stored)).size < 2:
+            continue
+        if shape[0] == 1:
+            name = f"{node.name}.{stored.name}.open"
+            opened = np.concatenate([[0], shape[1:]]).astype(np.int64)
+            graph.initializer.append(numpy_helper.from_array(opened, name))
+            node.input[1] = name
 
 
 def _check_batch(model: BenchmarkModel, fixed: onnx.ModelProto, batch: int) -> None:
