@@ -65,13 +65,8 @@ class Quantize:
         return builder.get()
 
     def _quantized(self, spot: Spot, x: Any, scale: Any) -> Expr:
-        lanes = spot.lanes
-        lowest = splat("float32", np.iinfo(self.dtype).min - self.zero_point, lanes)
-        quotient = spot.load(x) / Spot(0, 0, lanes).load(scale)
-        ordered = tir.Select(quotient > lowest, quotient, lowest)
-        return Epilogue(dtype=self.dtype, zero_point=self.zero_point).store(
-            ordered, lanes=lanes
-        )
+        step = Spot(0, 0, spot.lanes).load(scale)
+        return quantized(spot.load(x), step, self.dtype, self.zero_point, spot.lanes)
 
     def _pack_pixels(self, source: View, x: Any, scale: Any, y: Any) -> None:
         """Emit the interleaving of at most four planes: a vector of pixels at a time.
@@ -123,3 +118,11 @@ class Quantize:
     def _plane(self) -> tuple[int, int, int, int]:
         n, _, h, w = self.y.shape
         return n, 1, h, w
+
+
+def quantized(x: Expr, scale: Expr, dtype: str, zero_point: int, lanes: int) -> Expr:
+    """Return `clamp(rint(x / scale) + zero_point)` of float32 vectors; NaN is the lowest."""
+    lowest = splat("float32", np.iinfo(dtype).min - zero_point, lanes)
+    quotient = x / scale
+    ordered = tir.Select(quotient > lowest, quotient, lowest)
+    return Epilogue(dtype=dtype, zero_point=zero_point).store(ordered, lanes=lanes)

@@ -40,6 +40,20 @@ int TVMBackendParallelLaunch(Task task, void* data, int32_t tasks) {
 /* Where a kernel that launches threads expects the function; others have no such place. */
 extern __typeof__(TVMBackendParallelLaunch)* __TVMBackendParallelLaunch __attribute__((weak));
 
+void* TVMBackendAllocWorkspace(int type, int device, uint64_t bytes, int code, int bits) {
+  (void)type, (void)device, (void)code, (void)bits;
+  return aligned_alloc(64, (bytes + 63) / 64 * 64);
+}
+
+int TVMBackendFreeWorkspace(int type, int device, void* memory) {
+  (void)type, (void)device;
+  free(memory);
+  return 0;
+}
+
+extern __typeof__(TVMBackendAllocWorkspace)* __TVMBackendAllocWorkspace __attribute__((weak));
+extern __typeof__(TVMBackendFreeWorkspace)* __TVMBackendFreeWorkspace __attribute__((weak));
+
 static void* guarded(size_t bytes) {
   const size_t page = 65536, room = (bytes + 63) / 64 * 64;
   const size_t pages = (room + page - 1) / page * page;
@@ -71,6 +85,8 @@ int main(void) {
   }
   if (count == 0) die("no arrays");
   if (&__TVMBackendParallelLaunch) __TVMBackendParallelLaunch = TVMBackendParallelLaunch;
+  if (&__TVMBackendAllocWorkspace) __TVMBackendAllocWorkspace = TVMBackendAllocWorkspace;
+  if (&__TVMBackendFreeWorkspace) __TVMBackendFreeWorkspace = TVMBackendFreeWorkspace;
   if (__tvm_ffi_kernel(NULL, arguments, count, &result)) die("the kernel failed");
   for (int i = 0; i < count; i++) {
     bytes = tensors[i].dtype.bits / 8 * shapes[i];
