@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from benchmark_model import BenchmarkModel, Sample, Samples, fix_shapes
+from benchmark_model import BenchmarkModel, Floats, Sample, Samples, fix_shapes
 from qcompile.errors import CompileError
 
 SAME = 1e-2
@@ -58,13 +58,21 @@ def _fixed(model: BenchmarkModel, batch: int) -> onnx.ModelProto:
     fixed = onnx.load(model.path())
     if batch > 1:
         open_reshapes(fixed.graph)
-    first = model.test_samples(1)[0]
-    shapes = {name: (batch, *array.shape[1:]) for name, array in first.items()}
-    fix_shapes(fixed.graph, shapes)
+    samples = model.test_samples(batch)
+    fix_shapes(
+        fixed.graph,
+        {name: (batch, *array.shape[1:]) for name, array in samples[0].items()},
+    )
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")
+    (outputs,) = _runs(fixed.SerializeToString(), [stack(samples)], model.name)
     if batch > 1:
-        _check_batch(model, fixed, batch)
+        _check_batch(
+            model.name, outputs, _runs(model.path().read_bytes(), samples, model.name)
+        )
+    for value, output in zip(fixed.graph.output, outputs, strict=True):
+        for size in output.shape:
+            value.type.tensor_type.shape.dim.add(dim_value=size)
     return onnx.shape_inference.infer_shapes(fixed)
 
 
@@ -84,29 +92,29 @@ def open_reshapes(graph: onnx.GraphProto) -> None:
             node.input[1] = name
 
 
-def _check_batch(model: BenchmarkModel, fixed: onnx.ModelProto, batch: int) -> None:
-    """Refuse a model whose inputs do not each come out of a batch as they do alone."""
+def _runs(model: bytes, samples: Samples, name: str) -> list[list[Floats]]:
+    """Return the outputs for each sample, by onnxruntime."""
     from qcompile.validation.reference import open_session
 
-    samples = model.test_samples(batch)
-    alone = open_session(model.path(), where=model.name)
-    apart = [alone.run(None, sample) for sample in samples]
     try:
-        together = open_session(fixed.SerializeToString(), where=model.name).run(
-            None, stack(samples)
-        )
+        session = open_session(model, where=name)
+        return [session.run(None, sample) for sample in samples]
     except Exception as error:
-        raise CompileError(
-            f"the published model takes one input at once: {str(error).splitlines()[0]}",
-            where=model.name,
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise CompileError(f"it does not run with this batch: {reason}", where=name) from error
+
+
+def _check_batch(
+    name: str, together: Sequence[Floats], alone: Sequence[Sequence[Floats]]
+) -> None:
+    """Refuse a model whose inputs do not each come out of a batch as they do alone."""
     for index, got in enumerate(together):
-        expected = np.concatenate([each[index] for each in apart])
+        expected = np.concatenate([each[index] for each in alone])
         if got.shape != expected.shape:
             raise CompileError(
-                f"the published model takes one input at once: {batch} give {got.shape}",
-                where=model.name,
+                f"the published model takes one input at once: {len(alone)} give {got.shape}",
+                where=name,
             )
         largest = float(np.abs(expected).max())
         if float(np.abs(got - expected).max()) > SAME * largest:
-            raise CompileError("a batch gives other outputs", where=model.name)
+            raise CompileError("a batch gives other outputs than its inputs alone", where=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from packages import CACHE
 ROOT = Path(__file__).parents[1]
 SOURCES = ("qcompile", "passes", "targets")
 ARTIFACTS = CACHE / "artifacts"
+KEPT = 4
+"""Artifacts of a model that stay, newest first: another process may be measuring one."""
 
 
 def compiled(model: BenchmarkModel, target: str) -> Path:
@@ -26,14 +29,18 @@ def compiled(model: BenchmarkModel, target: str) -> Path:
         return path
     made = qcompile.compile(model.path(), target, calibration=model.calibration_samples())
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    for older in ARTIFACTS.glob(f"{model.name}.*.qcm"):
-        older.unlink()
     made.save(path)
+    files = sorted(
+        ARTIFACTS.glob(f"{model.name}.*.qcm"), key=lambda file: file.stat().st_mtime
+    )
+    for older in files[:-KEPT]:
+        older.unlink(missing_ok=True)
     return path
 
 
+@functools.cache
 def source_digest() -> str:
-    """Return the SHA-256 of everything that what is compiled could depend on."""
+    """Return the SHA-256 of all that an artifact could depend on, as it was at first."""
     digest = hashlib.sha256()
     for folder in SOURCES:
         for path in sorted((ROOT / folder).rglob("*")):
