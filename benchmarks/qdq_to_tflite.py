@@ -99,7 +99,7 @@ class _Converter:
             for i in range(2)
         ]
         code = Operator.DEPTHWISE_CONV_2D if depthwise else Operator.CONV_2D
-        output = self._output(node.output[0], [1, *image, len(scale)])
+        output = self._output(node.output[0], [shape[0], *image, len(scale)])
         inputs = [x, self._constant(node.input[1], w, scale, 3 if depthwise else 0)]
         inputs.append(self._bias(node.input[2]))
         self._emit(code, inputs, output, options, version=3)
@@ -125,25 +125,25 @@ class _Converter:
         axes = self._file.constant(f"{node.name}.axes", np.array([1, 2], np.int32))
         options = tfl.ReducerOptionsT()
         options.keepDims = True
-        output = self._output(node.output[0], [1, 1, 1, shape[3]])
+        output = self._output(node.output[0], [shape[0], 1, 1, shape[3]])
         self._emit(Operator.MEAN, [x, axes], output, options, version=2)
 
     def _flatten(self, node: onnx.NodeProto) -> None:
-        x, (_, height, width, channels) = self._value(node.input[0])
+        x, (batch, height, width, channels) = self._value(node.input[0])
         if (height, width) != (1, 1):
             raise CompileError("a Flatten of an image: its order differs", where=node.name)
         options = tfl.ReshapeOptionsT()
-        options.newShape = [1, channels]
-        output = self._output(node.output[0], [1, channels])
-        shape = self._file.constant(f"{node.name}.shape", np.array([1, channels], np.int32))
+        options.newShape = [batch, channels]
+        output = self._output(node.output[0], options.newShape)
+        shape = self._file.constant(f"{node.name}.shape", np.array(options.newShape, np.int32))
         self._emit(Operator.RESHAPE, [x, shape], output, options)
 
     def _gemm(self, node: onnx.NodeProto) -> None:
         w, scale = self._weights(node.input[1])
         if not _attributes(node).get("transB", 0):
             w = np.ascontiguousarray(w.T)
-        x, _ = self._value(node.input[0])
-        output = self._output(node.output[0], [1, len(w)])
+        x, (batch, _) = self._value(node.input[0])
+        output = self._output(node.output[0], [batch, len(w)])
         inputs = [x, self._constant(node.input[1], w, scale, 0), self._bias(node.input[2])]
         version = 12 if len(scale) > 1 else 4
         self._emit(
