@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -62,7 +63,8 @@ class Worker:
             WorkerError: It ended.
         """
         assert self._process.stdin is not None
-        print(seconds, runs, file=self._process.stdin, flush=True)
+        with contextlib.suppress(BrokenPipeError):
+            print(seconds, runs, file=self._process.stdin, flush=True)
         return self._answer()
 
     def peak_memory(self) -> float:
@@ -75,7 +77,8 @@ class Worker:
         """End the process."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
         self._errors.close()
