@@ -26,6 +26,7 @@ from models import MODELS, named
 from qcompile.errors import CompileError
 from qcompile.files import check_writable, write_atomic
 from turns import Worker, WorkerError, alternate, save_inputs
+from worker import reason
 
 RESULTS = Path(__file__).parent / "results" / "latency.json"
 DEFAULT = (
@@ -61,7 +62,7 @@ def main() -> int:
             try:
                 measure(model, batch, options, cases)
             except CompileError as error:
-                refused[f"{model.name}, batch {batch}"] = first_line(error)
+                refused[f"{model.name}, batch {batch}"] = reason(error)
             write(options.json, facts, cases, refused)
     print(page(facts, cases, refused))
     return int(any(OURS in case.failed for case in cases))
@@ -134,7 +135,7 @@ def make(
         try:
             files[configuration] = configuration.make()
         except Exception as error:
-            failed[configuration.name] = first_line(error)
+            failed[configuration.name] = reason(error)
     return files, failed
 
 
@@ -150,13 +151,6 @@ def start(
         except WorkerError as error:
             failed[each.name] = str(error)
     return workers, failed
-
-
-def first_line(error: Exception) -> str:
-    """Return what went wrong, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else ""
-    return text if isinstance(error, CompileError) else f"{type(error).__name__}: {text}"
 
 
 def write(

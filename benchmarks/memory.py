@@ -18,12 +18,13 @@ from pathlib import Path
 from batches import batched
 from benchmark_model import BenchmarkModel
 from configurations import BOUND, OURS, Configuration, configurations
-from latency import DEFAULT, first_line, numbers
+from latency import DEFAULT, numbers
 from machine import machine
 from models import MODELS, named
 from qcompile.files import check_writable, write_atomic
 from tables import markdown
 from turns import Worker, save_inputs
+from worker import reason
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 RUNS = 20
@@ -73,7 +74,7 @@ def measure(
             try:
                 peaks[each.name] = peak(each, inputs, threads)
             except Exception as error:
-                failed[each.name] = first_line(error)
+                failed[each.name] = reason(error)
     return peaks, failed
 
 

@@ -26,6 +26,9 @@ from runtimes import RUNTIMES
 WARM_UP = 0.2
 """Share of a turn's seconds that is run first and not counted."""
 
+SENTENCES = ("CompileError", "UnavailableError")
+"""Errors whose text needs no name before it."""
+
 
 def main() -> int:
     """Open the model, say so, then answer each line."""
@@ -48,9 +51,11 @@ def main() -> int:
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of what went wrong that says something."""
+    """Return what went wrong in one line: the first that does not only say where."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+    line = next((line for line in lines if not line.endswith(":")), "")
+    name = type(error).__name__
+    return line if name in SENTENCES else f"{name}: {line}"
 
 
 def answer(value: object) -> None:
