@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,13 @@ from qcompile.errors import CompileError, ConfigError
 from qcompile.graphs.qdq import real_constant
 from qcompile.ops import FLOAT_REASON
 from qcompile.quant import LEAST_SCALE, QParams, QuantSpec
-from qcompile.regions import Region, is_weighted
+from qcompile.regions import Region, Role, is_weighted, role
 from qcompile.schemes.claims import Schemes, Use
 from qcompile.schemes.placement import Placement, output_axis, place
 from qcompile.schemes.scale_groups import ScaleGroup, Tensor, overrides, scale_groups
 from qcompile.schemes.weight_scheme import bias_scale, vanishes, weight_qparams
 from qcompile.target import Target
+from qcompile.unary import chain_function, live_range
 
 
 def observed_values(graph: ir.Graph, target: Target, config: CompileConfig) -> list[str]:
@@ -130,7 +131,7 @@ class ChooseSchemes(ir.passes.InPlacePass):
                 low, high = (
                     float(np.clip(end, region.low, region.high)) for end in (low, high)
                 )
-        return low, high
+        return _seen_by_tables(tensor, around, low, high)
 
     def _weight_qparams(self, region: Region, x: QParams) -> QParams:
         anchor = region.anchor
@@ -170,6 +171,29 @@ class ChooseSchemes(ir.passes.InPlacePass):
             where=f"node {region.anchor.name!r}",
             hint="leave out per_channel = true",
         )
+
+
+def _seen_by_tables(
+    value: ir.Value, around: Sequence[Region], low: float, high: float
+) -> tuple[float, float]:
+    """Return the part of a range outside which no table that reads the value changes.
+
+    A HardSwish is 0 below -3: integers for numbers there would be wasted. The range stays as
+    it is where anything else reads the value.
+    """
+    tables = [
+        region
+        for region in around
+        if role(region.anchor) is Role.TABLE and region.inputs == (value,)
+    ]
+    nodes = {node for region in tables for node in region.nodes}
+    if value.is_graph_output() or any(use.node not in nodes for use in value.uses()):
+        return low, high
+    functions = [chain_function(region.nodes, value) for region in tables]
+    ends = [live_range(each, low, high) for each in functions if each is not None]
+    if not ends or len(ends) < len(functions):
+        return low, high
+    return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def _bias(region: Region) -> npt.NDArray[np.float64] | None:

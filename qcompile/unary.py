@@ -14,6 +14,17 @@ from qcompile.quant import INTEGER_RANGES
 F64 = npt.NDArray[np.float64]
 Function = Callable[[F64], F64]
 
+FLAT = 2.0**-10
+"""A quarter of a step, if 256 of them cover a function's span."""
+
+LEAST_GAIN = 2.0**-6
+"""A part of a range that is not worth cutting off."""
+
+LIVE_POINTS = 4097
+"""Where `live_range` looks at a function."""
+
+LARGEST = float(np.finfo(np.float32).max)
+
 
 def unary_function(node: ir.Node) -> Function | None:
     """Return the real function that a node computes element by element.
@@ -128,6 +139,24 @@ def tabulate(
         y = np.where(np.isnan(y), 0.0, y)
         steps = np.rint(y / float(y_scale)) + float(y_zero_point)
     return np.clip(steps, y_low, y_high).astype(y_dtype.numpy())
+
+
+def live_range(function: Function, low: float, high: float) -> tuple[float, float]:
+    """Return the part of [low, high] outside which the function stays what it is at its end.
+
+    What it may still change there is FLAT of its span on [low, high].
+    """
+    x: F64 = np.linspace(low, high, LIVE_POINTS)
+    with np.errstate(all="ignore"):
+        y = np.nan_to_num(function(x), nan=0.0, posinf=LARGEST, neginf=-LARGEST)
+    allowed = FLAT * float(y.max() - y.min())
+    first = np.flatnonzero(np.abs(y - y[0]) > allowed)
+    last = np.flatnonzero(np.abs(y - y[-1]) > allowed)
+    if not first.size or not last.size:
+        return low, high
+    least = LEAST_GAIN * (high - low)
+    begin, end = float(x[first[0] - 1]), float(x[last[-1] + 1])
+    return begin if begin - low > least else low, end if high - end > least else high
 
 
 def _parameter(node: ir.Node, name: str, default: float) -> float:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from qcompile.unary import (
     UNARY_OPS,
     chain_function,
+    live_range,
     requantize_table,
     tabulate,
     unary_function,
@@ -115,6 +116,21 @@ def numbers(node: ir.Node) -> npt.NDArray[np.float64]:
     function = unary_function(node)
     assert function is not None
     return function(np.array([-2.0, 0.5, 3.0]))
+
+
+def test_where_a_function_lives() -> None:
+    swish = unary_function(unary("HardSwish"))
+    assert swish is not None
+    low, high = live_range(swish, -100.0, 10.0)
+    assert -3.1 < low <= -3.0 + 0.1
+    assert high == 10.0
+    assert live_range(swish, -1.0, 1.0) == (-1.0, 1.0)
+    assert live_range(np.zeros_like, -1.0, 1.0) == (-1.0, 1.0)
+    sigmoid = unary_function(unary("Sigmoid"))
+    assert sigmoid is not None
+    low, high = live_range(sigmoid, -50.0, 50.0)
+    assert low == pytest.approx(-high)
+    assert 6.0 < high < 8.0
 
 
 def test_a_binary_operator_with_a_scalar() -> None:

@@ -83,6 +83,18 @@ RANGES = {
         ONE_TO_EIGHT,
         {"x": (-2, 8), "c": (-2, 8)},
     ),
+    "only a table reads it, and is flat beyond": (
+        """g (float[1,2] x) => (float[1,2] y) <float[2,2] w = {4., 0., 0., 1.}>
+        { a = MatMul(x, w)  h = HardSwish(a)  y = MatMul(h, w) }""",
+        ONE_TO_EIGHT,
+        {"x": (-2, 8), "a": (-3, 8), "h": (0, 8)},
+    ),
+    "somebody else reads it too": (
+        """g (float[1,2] x) => (float[1,2] y, float[1,2] z) <float[2,2] w = {4., 0., 0., 1.}>
+        { a = MatMul(x, w)  h = HardSwish(a)  y = MatMul(h, w)  z = MatMul(a, w) }""",
+        ONE_TO_EIGHT,
+        {"x": (-2, 8), "a": (-8, 8), "h": (0, 8)},
+    ),
     "a residual is read on its own scale": (
         f"""g (float[1,2] x) => (float[1,2] y) {IDENTITY}
         {{ a = MatMul(x, w)  t = Add(a, x)  n = MatMul(t, w)  y = Neg(n)  }}""",
