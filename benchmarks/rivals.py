@@ -120,8 +120,8 @@ def litert_int8(model: BenchmarkModel) -> Path:
             return published()
         try:
             return qdq_to_tflite(onnx.load(onnxruntime_int8(model, signed=True)))
-        except KeyError as error:
-            raise CompileError(f"no conversion: input {error}", where=model.name) from error
+        except (KeyError, ValueError) as error:
+            raise CompileError(f"no conversion: {error}", where=model.name) from error
 
     return _cached(model, "litert-int8.tflite", make)
 
