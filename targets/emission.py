@@ -13,6 +13,7 @@ from qcompile.errors import CompileError
 from qcompile.targets.emitter import Emitter
 from qcompile.targets.islands import Island, cluster, refuse_control_flow
 from qcompile.targets.rules import emit_node, has_rule
+from qcompile.targets.rules.float_rows import emit_rows, row_groups
 
 Step = Callable[[], None]
 """Emits one node or island."""
@@ -23,7 +24,14 @@ def emitted(graph: ir.Graph, emitter: Emitter, outputs: Sequence[ir.Value]) -> A
     refuse_control_flow(graph)
     kept = frozenset(outputs)
     steps: list[Step] = []
+    groups = row_groups(graph, emitter, kept)
+    absorbed = {node for group in groups.values() for node in group.absorbed}
     for run in cluster(graph, lambda node: not has_rule(node)):
+        if run[0] in absorbed:
+            continue
+        if run[0] in groups:
+            steps.append(partial(emit_rows, groups[run[0]], emitter))
+            continue
         if has_rule(run[0]):
             steps.append(partial(emit_node, run[0], emitter))
             continue

@@ -17,6 +17,8 @@ from qcompile.targets.rules import (
     choices,
     conv,
     elementwise,
+    float_rows,
+    floats,
     moves,
     pools,
     products,
@@ -38,6 +40,8 @@ RULES: Mapping[str, Rule] = {
     **choices.RULES,
     **borders.RULES,
     **products.RULES,
+    **floats.RULES,
+    **float_rows.RULES,
 }
 
 
@@ -45,15 +49,17 @@ EIGHT_BITS = (ir.DataType.UINT8, ir.DataType.INT8)
 
 
 def has_rule(node: ir.Node) -> bool:
-    """Whether a node runs in integers; every other one belongs to a float island.
+    """Whether a node has a kernel of ours; every other one belongs to a float island.
 
-    These are the operators of our domain, per-tensor Q and DQ with 8 bits, and what moves
-    8-bit integers.
+    These are the operators of our domain, per-tensor Q and DQ with 8 bits, what moves
+    8-bit integers, and the float operators of `floats`.
     """
     if node.domain == ops.DOMAIN or node.op_type == "DynamicQuantizeLinear":
         return True
     if node.op_type in borders.RULES:
         return node_grid(node) is not None or real_constant(node.outputs[0]) is not None
+    if floats.runs(node):
+        return True
     operands = (*data_inputs(node), node.outputs[0])
     eight = all(value.dtype in EIGHT_BITS for value in operands)
     if node.op_type in reductions.RULES and constant_axes(node) is None:

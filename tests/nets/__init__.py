@@ -12,9 +12,9 @@ import onnx
 import onnx_ir as ir
 
 from tests.graphs import HEADER
-from tests.nets import convolutional, elementwise, movers, products, recurrent
+from tests.nets import convolutional, elementwise, floats, movers, products, recurrent
 
-FAMILIES = (convolutional, elementwise, movers, products, recurrent)
+FAMILIES = (convolutional, elementwise, floats, movers, products, recurrent)
 
 NETS: dict[str, str] = {
     name: text for family in FAMILIES for name, text in family.NETS.items()

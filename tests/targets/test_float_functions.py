@@ -89,7 +89,7 @@ def test_within_a_share_of_the_argument(function: str, lanes: int) -> None:
     assert (error <= bound * np.abs(wide)).all()
 
 
-@pytest.mark.parametrize("function", {**RELATIVE, **ABSOLUTE})
+@pytest.mark.parametrize("function", [*RELATIVE, *ABSOLUTE])
 def test_one_answer_on_every_instruction_set(function: str) -> None:
     x = np.concatenate([numbers(0 if function == "Sqrt" else -100, 100, 5001), ENDS])
     first, *others = (computed(function, x, lanes) for lanes in LANES)

@@ -32,7 +32,7 @@ KERNELS = {
     "shuffled channels": ["Lookup", "Concat", "Move", "Move"],
     "split, halves swapped": ["Move", "Lookup", "Concat", "Move"],
     "depth to space and back": ["Move", "Move", "Move"],
-    "channels last": ["Move", "Float"],
+    "channels last": ["Move", "Move"],
 }
 """Beside the convolutions and borders; the last Move gives the answer its own order."""
 
