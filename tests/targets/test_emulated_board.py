@@ -12,21 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
-from tvm import relax
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as tir
-from tvm.support import cc
 
 import qcompile
 from qcompile import oracle
+from qcompile.bundle.c_source import Source
+from qcompile.bundle.memory import plan
+from qcompile.bundle.program import Call, Program
 from qcompile.errors import CompileError
 from qcompile.target import Target
 from qcompile.targets import TARGETS, open_device
-from qcompile.targets.build import pipeline
+from qcompile.targets.build import build_library
+from qcompile.targets.c_kernels import compile_kernels
 from tests.compiled import fake_target
 from tests.graphs import graph
 from tests.nets import NETS, net, samples
-from tests.targets.boards import LINKER, board, needs_board
+from tests.targets.boards import board, needs_board
 
 pytestmark = needs_board
 
@@ -61,20 +63,27 @@ def dot(x: Any) -> Any:
     return tir.call_llvm_pure_intrin("int32x4", SDOT, x, x8, x8)
 
 
-def library(vector: Callable[[Any], Any], folder: Path) -> bytes:
-    """Return a library for aarch64 whose `main` calls the kernel."""
-    builder = relax.BlockBuilder()
-    x = relax.Var("x", relax.TensorType((LANES,), "int32"))
-    function = builder.add_func(kernel(vector), "kernel")
-    with builder.function("main", [x]):
-        with builder.dataflow():
-            call = relax.call_tir(function, (x,), relax.TensorType((LANES,), "int32"))
-            y = builder.emit_output(builder.emit(call))
-        builder.emit_func_output(y)
-    target = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mattr": ["+neon", "+dotprod"]}
-    built = relax.build(builder.get(), tvm.target.Target(target), relax_pipeline=pipeline())
-    built.export_library(str(folder / "m.so"), fcompile=cc.cross_compiler(LINKER))
-    return (folder / "m.so").read_bytes()
+def library(vector: Callable[[Any], Any]) -> bytes:
+    """Return a library for aarch64 whose `model_run` calls the kernel."""
+    triple = "aarch64-linux-gnu"
+    target = {"kind": "llvm", "mtriple": triple, "mattr": ["+neon", "+dotprod"]}
+    kernels = compile_kernels(tvm.IRModule({"kernel": kernel(vector)}), target)
+    program = Program(
+        object_code=kernels.object_code,
+        calls=(Call(kernels.symbol("kernel"), (0,), (1,)),),
+        sizes=(4 * LANES, 4 * LANES),
+        constants={},
+        inputs=(0,),
+        outputs=(1,),
+    )
+    source = Source(
+        target="aarch64",
+        inputs=tuple(MODEL.graph.inputs),
+        outputs=tuple(MODEL.graph.outputs),
+        program=program,
+        arena=plan(program),
+    )
+    return build_library(source, triple)
 
 
 def aarch64(*features: str) -> Target:
@@ -102,7 +111,7 @@ def test_facts_are_the_emulated_cpus(url_of: Callable[[str], str]) -> None:
 
 def test_library_runs_there(url_of: Callable[[str], str], tmp_path: Path) -> None:
     x = np.arange(LANES, dtype=np.int32)
-    built = library(double, tmp_path)
+    built = library(double)
     with open_device(url_of(PLAIN)) as device:
         runner = device.load(aarch64("asimd"), built, MODEL)
         for _ in range(2):
@@ -113,13 +122,11 @@ def test_library_runs_there(url_of: Callable[[str], str], tmp_path: Path) -> Non
         assert min(times) > 0
 
 
-def test_device_that_lacks_an_instruction(
-    url_of: Callable[[str], str], tmp_path: Path
-) -> None:
+def test_device_that_lacks_an_instruction(url_of: Callable[[str], str]) -> None:
     """Refused where the target says what it needs; if it lies, the emulator objects."""
     x = np.random.default_rng(0).integers(-(2**30), 2**30, LANES, np.int32)
     squares = x.view(np.int8).reshape(-1, 4).astype(np.int32) ** 2
-    built = library(dot, tmp_path)
+    built = library(dot)
     with open_device(url_of(PLAIN)) as device:
         with pytest.raises(CompileError, match="the device's CPU lacks asimddp"):
             device.load(aarch64("asimd", "asimddp"), built, MODEL)
