@@ -10,15 +10,17 @@ if TYPE_CHECKING:
 
     from qcompile.artifact.loader import load
     from qcompile.compiler import compile_model as compile
+    from qcompile.compiler import tune_model as tune
     from qcompile.model import CompiledModel
 
 __version__ = "0.1.0"
 
-__all__ = ["CompiledModel", "__version__", "compile", "load"]
+__all__ = ["CompiledModel", "__version__", "compile", "load", "tune"]
 
 _LAZY = {
     "compile": ("qcompile.compiler", "compile_model"),
     "load": ("qcompile.artifact.loader", "load"),
+    "tune": ("qcompile.compiler", "tune_model"),
     "CompiledModel": ("qcompile.model", "CompiledModel"),
 }
 _PACKAGES = ("passes", "targets")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,9 @@ from qcompile.artifact import Golden, graph_bytes
 from qcompile.artifact.manifest import make_manifest
 from qcompile.config import CompileConfig
 from qcompile.data.dataset import Data, Dataset, Preprocess, input_specs
+from qcompile.device import Device
 from qcompile.errors import CompileError
+from qcompile.files import check_writable
 from qcompile.graphs.portable import portable
 from qcompile.importer.load_model import load_model
 from qcompile.model import CompiledModel
@@ -51,10 +54,12 @@ from qcompile.passes.retarget_activations import RetargetActivations
 from qcompile.passes.split_to_slices import SplitToSlices
 from qcompile.passes.widen_resize import WidenResize
 from qcompile.pipeline import AfterPass, run_passes
-from qcompile.quantization import quantize
+from qcompile.quantization import Quantized, is_quantized, quantize
 from qcompile.stages import Stages
 from qcompile.target import Target
 from qcompile.targets import find_target
+from qcompile.tuning import check_measurable, tune_graph, tuned_target, with_log
+from qcompile.tuning_report import TuneReport
 from qcompile.validation.golden_run import golden_run
 from qcompile.validation.reference import fingerprint
 
@@ -147,6 +152,8 @@ def compile_model(
     config: CompileConfig | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
     preprocess: Preprocess | None = None,
+    tune: float | None = None,
+    tune_log: Path | str | None = None,
     progress: bool = False,
     after: AfterPass | None = None,
 ) -> CompiledModel:
@@ -160,6 +167,8 @@ def compile_model(
         config: The user's choices.
         shapes: Static shapes of inputs that leave some open.
         preprocess: What turns stored samples into what the model wants.
+        tune: Seconds to measure tile sizes for on this machine; None measures nothing.
+        tune_log: A tuning log, which goes over the one in the package; `tune` adds to it.
         progress: Show steps and a progress bar on stderr, where that is a terminal.
         after: Called after every pass.
 
@@ -169,18 +178,16 @@ def compile_model(
     stages = Stages(progress=progress)
     target = _target(target)
     config = config or CompileConfig()
-    with stages.stage("import"):
-        model = load_model(source, shapes)
-        config.check_patterns(model.graph)
-    with stages.stage("float passes"):
-        model = run_passes(model, float_passes(), after)
-    quantized = quantize(model, target, config, calibration, preprocess, stages, after)
-    with stages.stage("fold"):
-        integer_graph = run_passes(
-            quantized.graph.clone(), integer_passes(target, quantized.choice.config), after
-        )
+    log = Path(tune_log) if tune_log is not None else None
+    if tune is None:
+        with_log(target, log)  # so that a log which cannot be read is refused at once
+    quantized, integer_graph = _integers(
+        source, target, calibration, config, shapes, preprocess, stages, after
+    )
+    with stages.stage("tune") if tune is not None else contextlib.nullcontext():
+        tuned = tuned_target(integer_graph, target, tune, log, progress=progress)
     with stages.stage("build"):
-        built = target.lowering.build(integer_graph)
+        built = tuned.lowering.build(integer_graph)
     with stages.stage("golden run"):
         golden = _golden(target, integer_graph, built.library, quantized.data)
     qdq_graph = portable(quantized.graph)
@@ -194,6 +201,7 @@ def compile_model(
         integer_graph=integer_graph,
         qdq_graph=qdq_graph,
         kernels=built.kernels,
+        tuning=built.tuning,
     )
     return CompiledModel(
         target=target,
@@ -207,6 +215,82 @@ def compile_model(
     )
 
 
+def tune_model(
+    source: Source,
+    target: str | Target,
+    log: Path | str,
+    *,
+    calibration: Data | None = None,
+    config: CompileConfig | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    preprocess: Preprocess | None = None,
+    seconds: float | None = None,
+    device: Device | None = None,
+    progress: bool = False,
+    after: AfterPass | None = None,
+) -> TuneReport:
+    """Measure the tile sizes of a model's kernels and append the best to a tuning log.
+
+    Args:
+        source: As in `compile_model`.
+        target: Likewise.
+        log: The log; what it knows already is not measured again.
+        calibration: As in `compile_model`. Kernels hang on shapes, hardly on ranges: a float
+            model without data is calibrated with random numbers.
+        config: As in `compile_model`.
+        shapes: Likewise.
+        preprocess: Likewise.
+        seconds: How long measuring may take; None takes what it takes.
+        device: Where the kernels are measured; None is this process.
+        progress: As in `compile_model`.
+        after: Likewise.
+
+    Raises:
+        CompileError: As in `compile_model`; or the log cannot be written.
+    """
+    target, path = _target(target), Path(log)
+    check_writable(path)
+    check_measurable(target, device)
+    model = load_model(source, shapes)
+    if calibration is None and not is_quantized(model.graph):
+        calibration = [_random_inputs(model)]
+    _, graph = _integers(
+        model,
+        target,
+        calibration,
+        config or CompileConfig(),
+        None,
+        preprocess,
+        Stages(progress=progress),
+        after,
+    )
+    return tune_graph(graph, target, path, seconds=seconds, device=device, progress=progress)
+
+
+def _integers(
+    source: Source,
+    target: Target,
+    calibration: Data | None,
+    config: CompileConfig,
+    shapes: Mapping[str, Sequence[int]] | None,
+    preprocess: Preprocess | None,
+    stages: Stages,
+    after: AfterPass | None,
+) -> tuple[Quantized, ir.Model]:
+    """Return the QDQ graph with what led to it, and the integer graph."""
+    with stages.stage("import"):
+        model = load_model(source, shapes)
+        config.check_patterns(model.graph)
+    with stages.stage("float passes"):
+        model = run_passes(model, float_passes(), after)
+    quantized = quantize(model, target, config, calibration, preprocess, stages, after)
+    with stages.stage("fold"):
+        integer_graph = run_passes(
+            quantized.graph.clone(), integer_passes(target, quantized.choice.config), after
+        )
+    return quantized, integer_graph
+
+
 def _target(target: str | Target) -> Target:
     return find_target(target) if isinstance(target, str) else target
 
@@ -218,12 +302,7 @@ def _golden(target: Target, model: ir.Model, library: bytes, data: Dataset | Non
     """
     if data is not None and data.first_batch is not None:
         return golden_run(target, model, library, data.first_batch)
-    random = np.random.default_rng(SEED)
-    specs = input_specs(model)
-    inputs: dict[str, Array] = {
-        spec.name: np.asarray(random.standard_normal(spec.shape), dtype=spec.dtype)
-        for spec in specs
-    }
+    specs, inputs = input_specs(model), _random_inputs(model)
     if all(np.dtype(spec.dtype).kind == "f" for spec in specs):
         return golden_run(target, model, library, inputs)
     try:
@@ -231,6 +310,14 @@ def _golden(target: Target, model: ir.Model, library: bytes, data: Dataset | Non
     except CompileError:
         inputs = {spec.name: np.ones(spec.shape, spec.dtype) for spec in specs}
     return golden_run(target, model, library, inputs)
+
+
+def _random_inputs(model: ir.Model) -> dict[str, Array]:
+    random = np.random.default_rng(SEED)
+    return {
+        spec.name: np.asarray(random.standard_normal(spec.shape), dtype=spec.dtype)
+        for spec in input_specs(model)
+    }
 
 
 def _fingerprint(source: Source) -> str:

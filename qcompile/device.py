@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
 
 from qcompile.errors import CompileError
 
@@ -17,7 +17,8 @@ class DeviceFacts(TypedDict):
     """What a device says of itself.
 
     `features` are instruction sets as /proc/cpuinfo names them; `emulated` is true where an
-    emulator runs it, and its times then say nothing about hardware.
+    emulator runs it, and its times then say nothing about hardware. `caches` are the bytes of
+    the first- and second-level data cache, empty where unknown.
     """
 
     arch: str
@@ -29,6 +30,7 @@ class DeviceFacts(TypedDict):
     system: str
     versions: dict[str, str]
     emulated: bool
+    caches: NotRequired[list[int]]
 
 
 class Device(Protocol):

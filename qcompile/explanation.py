@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompile import ops
 from qcompile.errors import CompileError
+from qcompile.measuring import Measure, measure_on, timed
 from qcompile.peaks import Peaks
 from qcompile.report import is_float, node_name
-from qcompile.target import Arrays, KernelInfo
+from qcompile.target import KernelInfo
 from qcompile.threads import using
 
 if TYPE_CHECKING:
@@ -27,21 +27,10 @@ FREE = "none"
 
 
 @runtime_checkable
-class Timed(Protocol):
-    """A loaded library that times its kernel calls."""
-
-    def measure(self, inputs: Arrays, runs: int, /) -> npt.NDArray[np.float64]:
-        """Return the seconds [run, kernel call] of so many runs."""
-        ...
-
-
-@runtime_checkable
 class Calibrated(Protocol):
     """A lowering that can say how fast a machine is at most."""
 
-    def peaks(
-        self, measure: Callable[[bytes, ir.Model, int], npt.NDArray[np.float64]], /
-    ) -> Peaks:
+    def peaks(self, measure: Measure, /) -> Peaks:
         """Return the peaks of the machine where `measure` runs a library."""
         ...
 
@@ -116,7 +105,8 @@ def explain(
         CompileError: The target's libraries do not time their kernels, or cannot run here.
     """
     with using(threads) as count:
-        seconds = np.median(timed(model).measure(model.golden.inputs, runs), axis=0).tolist()
+        runner = timed(model.load_library(model.library), model.target)
+        seconds = np.median(runner.measure(model.golden.inputs, runs), axis=0).tolist()
         peaks = find_peaks(model, count)
     infos = [KernelInfo(**each) for each in model.manifest["kernels"]]
     if len(infos) != len(seconds):
@@ -138,22 +128,6 @@ def explain(
     )
 
 
-def timed(model: CompiledModel) -> Timed:
-    """Return the loaded library.
-
-    Raises:
-        CompileError: It does not time its kernels.
-    """
-    runner = model.load_library(model.library)
-    if not isinstance(runner, Timed):
-        raise CompileError(
-            f"what is built for {model.target.name} does not time its kernels",
-            where="explain",
-            hint="compile for one of `qcompile targets`",
-        )
-    return runner
-
-
 def find_peaks(model: CompiledModel, threads: int) -> Peaks | None:
     """Return the peaks of the machine that the model runs on, with so many threads."""
     lowering = model.target.lowering
@@ -161,12 +135,7 @@ def find_peaks(model: CompiledModel, threads: int) -> Peaks | None:
         return None
     key = (model.target.name, model.device.url if model.device else "", threads)
     if key not in _PEAKS:
-
-        def measure(library: bytes, graph: ir.Model, runs: int) -> npt.NDArray[np.float64]:
-            other = dataclasses.replace(model, integer_graph=graph, library=library)
-            return timed(other).measure({}, runs)
-
-        _PEAKS[key] = lowering.peaks(measure)
+        _PEAKS[key] = lowering.peaks(measure_on(model.target, model.device, threads))
     return _PEAKS[key]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from qcompile.hwcap import aarch64_features
 
 CPUINFO = Path("/proc/cpuinfo")
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 FLAG_LINES = {"x86_64": "flags"}
 """Which line of /proc/cpuinfo lists the instruction sets, by architecture."""
 
@@ -16,6 +17,21 @@ def host_arch() -> str:
     """Return the machine's architecture as Linux names it."""
     name = platform.machine().lower()
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
+
+
+def host_caches(folder: Path = CACHES) -> tuple[int, ...]:
+    """Return the bytes of the first- and second-level data cache; empty where unknown."""
+    found: dict[str, int] = {}
+    for index in sorted(folder.glob("index*")):
+        try:
+            level, kind, size = (
+                (index / name).read_text().strip() for name in ("level", "type", "size")
+            )
+        except OSError:
+            continue
+        if kind != "Instruction" and size.endswith("K") and size[:-1].isdigit():
+            found[level] = int(size[:-1]) * 1024
+    return (found["1"], found["2"]) if {"1", "2"} <= found.keys() else ()
 
 
 def host_features(cpuinfo: Path = CPUINFO) -> frozenset[str]:

@@ -22,7 +22,8 @@ from qcompile.errors import CompileError
 from qcompile.host import host_arch, host_features
 from qcompile.importer.opset import one_line
 from qcompile.report import CompileReport, compile_report
-from qcompile.target import Arrays, Runner, Target
+from qcompile.target import Arrays, Lowering, Runner, Target
+from qcompile.tuning import replayed
 
 if TYPE_CHECKING:
     from qcompile.benchmark.bench import BenchReport
@@ -68,6 +69,11 @@ class CompiledModel:
     def inputs(self) -> tuple[ir.Value, ...]:
         """What a run takes."""
         return tuple(self.integer_graph.graph.inputs)
+
+    @property
+    def lowering(self) -> Lowering:
+        """The target's, with the tile sizes that this model was built with."""
+        return replayed(self.target.lowering, self.manifest["tuning"])
 
     @property
     def output_names(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from qcompile.errors import UnsupportedOpError
 from qcompile.quant import QuantSpec
+from qcompile.tuning_log import Record
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 """Named arrays: the inputs or the outputs of one run."""
@@ -67,10 +68,17 @@ class KernelInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """A lowered and built model: a shared library and what is in it."""
+    """A lowered and built model: a shared library and what is in it.
+
+    Attributes:
+        library: The library.
+        kernels: Its kernel calls, in order.
+        tuning: The records of tuning logs that chose tile sizes.
+    """
 
     library: bytes
     kernels: tuple[KernelInfo, ...]
+    tuning: tuple[Record, ...] = ()
 
 
 class Runner(Protocol):

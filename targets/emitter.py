@@ -21,10 +21,14 @@ from qcompile.targets.kernels.move import Move
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Layout
 from qcompile.targets.plan import plan_layouts, static_shape
+from qcompile.targets.tuning.choices import Choices, Kernel, Tunable
+from qcompile.tuning_log import Record
 
 Array = npt.NDArray[np.generic]
 Buffer = Any
 """A Relax variable: a flat tensor."""
+
+UNTUNED = Choices()
 
 THREAD_ELEMENTS = 1 << 16
 """Elements above which a kernel that only moves them is worth a launch of threads."""
@@ -46,13 +50,21 @@ class Emitter:
         threads: Whether kernels may share their work among threads.
         layouts: The layout of every 8-bit activation; float tensors are row-major.
         kernels: What each call computes, in order, for the manifest.
+        choices: What tuning logs say.
+        tunable: The kernels that have tile sizes to choose.
+        used: The records that chose some.
     """
 
-    def __init__(self, graph: ir.Graph, isa: Isa, *, threads: bool = True) -> None:
+    def __init__(
+        self, graph: ir.Graph, isa: Isa, *, threads: bool = True, choices: Choices = UNTUNED
+    ) -> None:
         self.isa = isa
         self.threads = threads
         self.layouts = plan_layouts(graph, isa)
         self.kernels: list[KernelInfo] = []
+        self.choices = choices
+        self.tunable: list[Tunable] = []
+        self.used: list[Record] = []
         self._graph = graph
         self._builder = relax.BlockBuilder()
         self._buffers: dict[ir.Value, Buffer] = {}
@@ -81,6 +93,15 @@ class Emitter:
                 result = self._builder.emit_output(result)
             self._builder.emit_func_output(result)
         return self._builder.get()
+
+    def tuned(self, template: Kernel) -> Kernel:
+        """Return the kernel with the tile sizes that a tuning log knows to be the best."""
+        self.tunable.append(template)
+        record = self.choices.find(template)
+        if record is None:
+            return template
+        self.used.append(record)
+        return self.choices.apply(template, record)
 
     def call(
         self,

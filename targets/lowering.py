@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +15,18 @@ import onnx_ir as ir
 
 from qcompile.bundle import memory
 from qcompile.bundle.c_source import Source
+from qcompile.host import host_arch, host_caches
 from qcompile.target import Built, Runner
 from qcompile.targets.runner import LibraryRunner
+from qcompile.tuning_log import Record
 
 if TYPE_CHECKING:
     from qcompile.bundle.program import Program
+    from qcompile.measuring import Measure
     from qcompile.peaks import Peaks
     from qcompile.targets.isa import Isa
-    from qcompile.targets.trials import Measure
+    from qcompile.targets.tuning.choices import Choices
+    from qcompile.tuning_report import TuneReport
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +35,13 @@ class TvmLowering:
 
     Attributes:
         find_isa: Gives the instruction set.
+        records: What a tuning log says; it goes over the log in the package.
+        replays: Whether that one is left out: a model is built again as it was.
     """
 
     find_isa: Callable[[], Isa]
+    records: tuple[Record, ...] = ()
+    replays: bool = False
 
     @property
     def isa(self) -> Isa:
@@ -47,7 +55,7 @@ class TvmLowering:
         from qcompile.targets.emitter import Emitter
         from qcompile.targets.program import make_program
 
-        emitter = Emitter(model.graph, self.isa)
+        emitter = Emitter(model.graph, self.isa, choices=self.choices())
         outputs = outputs_of(model.graph, every_value=every_value)
         module = emitted(model.graph, emitter, outputs)
         program = make_program(module, self.isa.tvm_target, emitter.kernels)
@@ -59,7 +67,7 @@ class TvmLowering:
             arena=memory.plan(program),
         )
         library = build_library(source, self.isa.tvm_target["mtriple"])
-        return Built(library, program.kernels())
+        return Built(library, program.kernels(), tuple(dict.fromkeys(emitter.used)))
 
     def program(self, model: ir.Model) -> Program:
         """Compile the integer graph to be called from C; see `qcompile.bundle.program`."""
@@ -67,9 +75,52 @@ class TvmLowering:
         from qcompile.targets.emitter import Emitter
         from qcompile.targets.program import make_program
 
-        emitter = Emitter(model.graph, self.isa, threads=False)
+        emitter = Emitter(model.graph, self.isa, threads=False, choices=self.choices())
         module = emitted(model.graph, emitter, model.graph.outputs)
         return make_program(module, self.isa.tvm_target, emitter.kernels)
+
+    def choices(self) -> Choices:
+        """Return what the logs say for this machine; for any, where it is for another one."""
+        from qcompile.targets.tuning.choices import Choices
+        from qcompile.targets.tuning.shipped import shipped
+
+        here = self.isa.tvm_target["mtriple"].startswith(host_arch())
+        return Choices(
+            records=self.records,
+            shipped=() if self.replays else shipped(self.isa.name),
+            caches=host_caches() if here else (),
+        )
+
+    def with_records(self, records: Sequence[Record], *, only: bool = False) -> TvmLowering:
+        """Return the lowering that follows a tuning log; see `qcompile.tuning.Tunable`."""
+        return dataclasses.replace(self, records=tuple(records), replays=only)
+
+    def tune(
+        self,
+        model: ir.Model,
+        measure: Measure,
+        log: Path,
+        *,
+        caches: tuple[int, ...],
+        seconds: float | None = None,
+        progress: Callable[[int, int, str], None] | None = None,
+    ) -> TuneReport:
+        """Measure the candidates of a model's kernels; see `qcompile.tuning.Tunable`."""
+        from qcompile.targets.emission import emitted
+        from qcompile.targets.emitter import Emitter
+        from qcompile.targets.tuning.tuner import tune_kernels
+
+        emitter = Emitter(model.graph, self.isa)
+        emitted(model.graph, emitter, outputs_of(model.graph, every_value=False))
+        return tune_kernels(
+            emitter.tunable,
+            self.isa,
+            measure,
+            log,
+            caches=caches,
+            seconds=seconds,
+            progress=progress,
+        )
 
     def peaks(self, measure: Measure) -> Peaks:
         """Return the peaks of a machine; see `qcompile.explanation.Calibrated`."""

@@ -15,10 +15,11 @@ import onnx_ir as ir
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as tir
 
+from qcompile.measuring import Measure
 from qcompile.peaks import Peaks
 from qcompile.targets.isa import Isa
 from qcompile.targets.kernels.blocks import Registers
-from qcompile.targets.trials import Measure, Trial, build_trials
+from qcompile.targets.trials import Trial, build_trials
 
 PIECES = 16
 """Pieces of the work, for threads to share."""

@@ -30,6 +30,11 @@ class Tile:
     vectors: int
     chunk: int
 
+    @property
+    def block(self) -> tuple[int, int]:
+        """Pixels and vectors: the accumulators."""
+        return self.pixels, self.vectors
+
     def __str__(self) -> str:
         return f"{self.pixels}x{self.vectors}/{self.chunk}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,6 @@ from qcompile.targets.isa import Isa
 from qcompile.targets.program import make_program
 
 OPSET = 21
-
-Measure = Callable[[bytes, ir.Model, int], npt.NDArray[np.float64]]
-"""(library, its model, runs) -> the seconds [run, kernel call] on the machine in question."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ COMPOSERS = {
     "qcompile/cli/passes.py",
     "qcompile/cli/run.py",
     "qcompile/cli/show.py",
+    "qcompile/cli/tune.py",
     "qcompile/compiler.py",
     "qcompile/quantization.py",
     "qcompile/doctor/repair.py",

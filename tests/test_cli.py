@@ -105,8 +105,8 @@ USAGE = {
         "see `qcompile run --help`",
     ),
     "option from the future": (
-        ["compile", "m.onnx", "--target", "native", "--tune", "3"],
-        "unrecognized arguments: --tune 3",
+        ["compile", "m.onnx", "--target", "native", "--warp", "3"],
+        "unrecognized arguments: --warp 3",
         "see `qcompile compile --help`",
     ),
     "argument too many": (["inspect", "a", "json"], "unrecognized arguments: json", "see"),

@@ -59,7 +59,7 @@ def test_every_node_has_a_row_and_every_call_a_time(model: CompiledModel) -> Non
 def test_a_float_node_says_why_and_what_it_costs(model: CompiledModel) -> None:
     report = model.explain(threads=1, runs=3)
     floats = [row for row in report.rows if row.float_reason is not None]
-    assert [row.kernel for row in floats if row.ms] == ["Float"]
+    assert any(row.ms for row in floats)
     assert report.float_ms == pytest.approx(sum(row.ms for row in floats))
     text = describe_explanation(report)
     assert f"float, {report.float_ms:.3f} ms: " in text

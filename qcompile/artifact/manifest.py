@@ -16,6 +16,7 @@ import qcompile
 from qcompile import ops
 from qcompile.report import RecipeReport
 from qcompile.target import KernelInfo, Target
+from qcompile.tuning_log import Record
 
 FORMAT = 1
 """Version of the artifact format; another one is refused."""
@@ -58,6 +59,7 @@ class Manifest(TypedDict):
     tensors: dict[str, TensorScheme]
     weights: dict[str, WeightScheme]
     kernels: list[dict[str, Any]]
+    tuning: list[dict[str, Any]]
     entries: dict[str, str]
 
 
@@ -72,6 +74,7 @@ def make_manifest(
     integer_graph: ir.Model,
     qdq_graph: ir.Model,
     kernels: Sequence[KernelInfo],
+    tuning: Sequence[Record] = (),
 ) -> Manifest:
     """Return the manifest of one compile.
 
@@ -85,6 +88,7 @@ def make_manifest(
         integer_graph: Its values carry the schemes.
         qdq_graph: Its DequantizeLinear nodes carry the weights' scales.
         kernels: What the lowering built.
+        tuning: The records of tuning logs that it followed.
     """
     return {
         "format": FORMAT,
@@ -102,6 +106,7 @@ def make_manifest(
         "tensors": tensor_schemes(integer_graph.graph),
         "weights": weight_schemes(qdq_graph.graph),
         "kernels": [dataclasses.asdict(kernel) for kernel in kernels],
+        "tuning": [record.to_json() for record in tuning],
         "entries": {},
     }
 

@@ -69,7 +69,7 @@ def export_c(model: CompiledModel, path: Path) -> Bundle:
 
 def make_source(model: CompiledModel) -> Source:
     """Compile the model's kernels and plan its memory."""
-    lowering = model.target.lowering
+    lowering = model.lowering
     if not isinstance(lowering, AheadOfTime):
         raise CompileError(
             f"kernels for {model.target.name} cannot be called from C",

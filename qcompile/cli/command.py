@@ -116,14 +116,14 @@ def silence_stdout() -> None:
 
 def make_parser() -> Parser:
     """Return the parser of all commands; what a command does is imported when it runs."""
-    from qcompile.cli import compile, device, doctor, export, passes, run, show
+    from qcompile.cli import compile, device, doctor, export, passes, run, show, tune
 
     parser = Parser(prog="qcompile", description="Compile ONNX models to exact int8 kernels.")
     parser.add_argument("--version", action="version", version=f"qcompile {__version__}")
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="name_of_command", required=True
     )
-    for module in (compile, run, export, show, doctor, passes, device):
+    for module in (compile, tune, run, export, show, doctor, passes, device):
         module.add_commands(commands)
     return parser
 

@@ -19,15 +19,24 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add both commands to the parser."""
     parser = commands.add_parser("compile", help="compile a model to a .qcm artifact")
-    _add_source(parser)
+    add_source(parser)
     parser.add_argument("--calib", type=Path, metavar="DATA", help="calibration samples")
     parser.add_argument("-o", "--out", type=Path, metavar="OUT.qcm", help="default: MODEL.qcm")
+    parser.add_argument(
+        "--tune", type=options.seconds, metavar="N", help="measure tile sizes for N seconds"
+    )
+    parser.add_argument(
+        "--tune-log",
+        type=Path,
+        metavar="FILE",
+        help="what `qcompile tune` measured; --tune adds to it",
+    )
     options.add_explain(parser)
     options.add_json(parser)
     parser.set_defaults(command=run_compile)
 
     parser = commands.add_parser("quantize", help="write a QDQ ONNX file, for any runtime")
-    _add_source(parser)
+    add_source(parser)
     parser.add_argument("--calib", type=Path, metavar="DATA", help="calibration samples")
     parser.add_argument("-o", "--out", type=Path, metavar="OUT.onnx", required=True)
     parser.set_defaults(command=run_quantize)
@@ -46,7 +55,13 @@ def run_compile(args: argparse.Namespace) -> int:
     from qcompile.validation.reference import model_files
 
     with printed_warnings():
-        model = compile_model(args.model, args.target, **_arguments(args))
+        model = compile_model(
+            args.model,
+            args.target,
+            tune=args.tune,
+            tune_log=args.tune_log,
+            **shared_arguments(args),
+        )
     model.save(out)
     explanation = model.explain(threads=1) if args.explain else None
     if args.json:
@@ -71,7 +86,7 @@ def run_quantize(args: argparse.Namespace) -> int:
     from qcompile.compiler import quantize_model
 
     with printed_warnings():
-        model = quantize_model(args.model, args.target, **_arguments(args))
+        model = quantize_model(args.model, args.target, **shared_arguments(args))
     data = graph_bytes(model)
     write_atomic(args.out, data)
     print(f"{args.out}: {len(data) / 1e3:.1f} kB")
@@ -141,7 +156,8 @@ def describe(out: Path, report: CompileReport, model_bytes: int) -> str:
     return table(lines)
 
 
-def _add_source(parser: argparse.ArgumentParser) -> None:
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Add the model, the target, and what decides how it is quantized."""
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_argument(
         "--target", required=True, metavar="NAME", help="see `qcompile targets`"
@@ -185,8 +201,8 @@ def _sources(args: argparse.Namespace, out: Path) -> list[Path | None]:
     return sources
 
 
-def _arguments(args: argparse.Namespace) -> Mapping[str, Any]:
-    """Return the arguments that compile_model and quantize_model share."""
+def shared_arguments(args: argparse.Namespace) -> Mapping[str, Any]:
+    """Return the arguments that compiling, quantizing and tuning share."""
     from qcompile.cli.after_pass import after_pass
 
     return {

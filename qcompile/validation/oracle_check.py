@@ -108,7 +108,7 @@ class OracleCheck:
 
     def _all_values(self) -> Runner:
         if self._every_value is None:
-            lowering = self._model.target.lowering
+            lowering = self._model.lowering
             built = lowering.build(self._model.integer_graph, every_value=True)
             self._every_value = self._model.load_library(built.library, every_value=True)
         return self._every_value

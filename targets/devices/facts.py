@@ -9,7 +9,7 @@ from pathlib import Path
 
 import qcompile
 from qcompile.device import DeviceFacts
-from qcompile.host import CPUINFO, host_arch, host_features
+from qcompile.host import CPUINFO, host_arch, host_caches, host_features
 
 EMULATED = "QCOMPILE_EMULATED"
 """Environment variable that says so where it cannot be seen: in a whole emulated machine."""
@@ -37,6 +37,7 @@ def host_facts() -> DeviceFacts:
             "python": platform.python_version(),
         },
         "emulated": is_emulated(),
+        "caches": list(host_caches()),
     }
 
 

@@ -36,7 +36,7 @@ class DenseConv:
     a line overlaps the one before it.
 
     Buffers, all flat: x, weights int8, base int32, bias int32, multiplier float32, with a
-    residual r and r_multiplier float32[1], with an addend float32, y. `pack` makes the four
+    residual r and, if that is of 8 bits, r_multiplier float32[1], with an addend float32, y. `pack` makes the four
     constants.
 
     Attributes:
@@ -50,7 +50,7 @@ class DenseConv:
         isa: The instruction set.
         epilogue: From accumulator to output.
         residual: Layout of a tensor that is added, if any.
-        r_dtype: Its type.
+        r_dtype: Its type; a float32 has neither zero point nor multiplier.
         r_zero_point: Its zero point.
         addend: Whether t is `fma(float32(acc), multiplier, addend)`, a number a channel.
         tile: Tile sizes; None takes those that the cost model prefers.
@@ -85,7 +85,7 @@ class DenseConv:
             raise ValueError("a residual and an addend are one too many")
         require_window(self.x, self.y, self.kernel, self.strides, self.dilations, self.pads)
         if self.tile is None:
-            object.__setattr__(self, "tile", tiles(self.work(), self.isa)[0])
+            object.__setattr__(self, "tile", self.tile_choices()[0])
 
     @property
     def vectors(self) -> int:
@@ -102,6 +102,10 @@ class DenseConv:
         """Vectors of a block."""
         assert self.tile is not None
         return self.tile.vectors
+
+    def tile_choices(self) -> list[Tile]:
+        """Return the tiles that fit, the most promising first."""
+        return tiles(self.work(), self.isa)
 
     def macs(self) -> int:
         """Multiply-accumulates of one run."""
@@ -185,7 +189,9 @@ class DenseConv:
                 bias=tir.arg("bias", tir.Buffer((self.entries * channels,), "int32")),
                 multiplier=tir.arg("multiplier", tir.Buffer((channels,), "float32")),
                 r=tir.arg("r", tir.Buffer((r.size,), self.r_dtype)) if r else None,
-                scale=tir.arg("r_multiplier", tir.Buffer((1,), "float32")) if r else None,
+                scale=tir.arg("r_multiplier", tir.Buffer((1,), "float32"))
+                if r and self.r_dtype != "float32"
+                else None,
                 addend=tir.arg("addend", tir.Buffer((channels,), "float32"))
                 if self.addend
                 else None,

@@ -16,7 +16,7 @@ from qcompile.targets.kernels.depthwise_window import (
     QUAD,
     Window,
     WindowTile,
-    best_window_tile,
+    window_tiles,
 )
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.kernels.interleave import channel_order
@@ -93,9 +93,7 @@ class DepthwiseConv:
             )
         require_window(self.x, self.y, self.kernel, self.strides, self.dilations, self.pads)
         if self.tile is None:
-            room = self.isa.registers - self.isa.spare
-            tile = best_window_tile(self.window, (self.y.h, self.y.w), room)
-            object.__setattr__(self, "tile", tile)
+            object.__setattr__(self, "tile", self.tile_choices()[0])
 
     @property
     def vectors(self) -> int:
@@ -112,6 +110,11 @@ class DepthwiseConv:
             taps=self.isa.taps,
             weight_cost=self.isa.weight_cost,
         )
+
+    def tile_choices(self) -> list[WindowTile]:
+        """Return the tiles that fit, the most promising first."""
+        room = self.isa.registers - self.isa.spare
+        return window_tiles(self.window, (self.y.h, self.y.w), room)
 
     def macs(self) -> int:
         """Multiply-accumulates of one run."""

@@ -24,6 +24,11 @@ class WindowTile:
     rows: int
     pixels: int
 
+    @property
+    def block(self) -> Pair:
+        """Rows and pixels: the accumulators."""
+        return self.rows, self.pixels
+
     def __str__(self) -> str:
         return f"{self.rows}x{self.pixels}"
 
@@ -93,8 +98,8 @@ class Window:
         return row * self.strides[0] + kh * self.dilations[0]
 
 
-def best_window_tile(window: Window, size: Pair, registers: int) -> WindowTile:
-    """Return the tile with the fewest instructions for an output of that height and width.
+def window_tiles(window: Window, size: Pair, registers: int) -> list[WindowTile]:
+    """Return every tile that fits, the fewest instructions for such an output first.
 
     Args:
         window: The taps.
@@ -107,7 +112,7 @@ def best_window_tile(window: Window, size: Pair, registers: int) -> WindowTile:
         for pixels in range(1, min(registers // QUAD, size[1]) + 1)
         if QUAD * rows * pixels + QUAD <= registers
     ]
-    return min(tiles, key=lambda tile: instructions(window, tile, size))
+    return sorted(tiles, key=lambda tile: instructions(window, tile, size))
 
 
 def instructions(window: Window, tile: WindowTile, size: Pair) -> float:

@@ -62,7 +62,7 @@ def operands(node: ir.Node, emit: Emitter, source: Layout, target: Layout) -> di
     if residual is not None:
         fields["residual"] = residual_layout(node, emit)
         fields["r_dtype"] = dtype_of(residual)
-        fields["r_zero_point"] = node.attributes["r_zero_point"].as_int()
+        fields["r_zero_point"] = node.attributes.get_int("r_zero_point", 0)
     return fields
 
 
@@ -82,14 +82,15 @@ def _produce(
     node: ir.Node, emit: Emitter, template: Any, weight: Array, x: Buffer, target: Layout
 ) -> None:
     parallel = emit.threads and template.macs() >= THREAD_MACS
-    template = dataclasses.replace(template, parallel=parallel)
+    template = emit.tuned(dataclasses.replace(template, parallel=parallel))
     constants = template.pack(
         weight, array(node, 2), array(node, 3), node.attributes["x_zero_point"].as_int()
     )
     extra: list[Buffer | Array] = []
     if optional(node, 4) is not None:
         residual = emit.buffer(operand(node, 4), residual_layout(node, emit))
-        extra = [residual, array(node, 5).reshape(1)]
+        factor = [array(node, 5).reshape(1)] if optional(node, 5) is not None else []
+        extra = [residual, *factor]
     emit.produce(
         node,
         template,

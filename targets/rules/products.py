@@ -119,7 +119,7 @@ def emit_dynamic_matmul(node: ir.Node, emit: Emitter) -> None:
         addend=True,
     )
     parallel = emit.threads and template.macs() >= THREAD_MACS
-    template = dataclasses.replace(template, parallel=parallel)
+    template = emit.tuned(dataclasses.replace(template, parallel=parallel))
     kernel = np.ascontiguousarray(weight.T)[:, :, None, None]
     sums = -weight.sum(axis=0, dtype=np.int32)
     w, base, taken, factors = template.pack(kernel, sums, _vector(node, 4, weight), 0)
@@ -175,7 +175,7 @@ class _Product:
             epilogue=self.epilogue,
         )
         parallel = emit.threads and kernel.macs() >= THREAD_MACS
-        kernel = dataclasses.replace(kernel, parallel=parallel)
+        kernel = emit.tuned(dataclasses.replace(kernel, parallel=parallel))
         packing = PackRhs(
             b=view, dtype=dtype_of(self.b), isa=isa, width=kernel.width, parallel=parallel
         )

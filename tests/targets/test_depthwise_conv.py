@@ -16,7 +16,7 @@ from qcompile.targets.kernels.depthwise_conv import DepthwiseConv, Strip
 from qcompile.targets.kernels.depthwise_window import (
     Window,
     WindowTile,
-    best_window_tile,
+    window_tiles,
     instructions,
 )
 from qcompile.targets.kernels.epilogue import Epilogue
@@ -144,7 +144,7 @@ def test_dots_cover_every_tap_once(kernel: tuple[int, int], steps: Any) -> None:
 
 def test_two_rows_share_the_operands_of_a_small_window() -> None:
     window = Window((3, 3), (1, 1), (1, 1))
-    tile = best_window_tile(window, (56, 56), VNNI512.registers - VNNI512.spare)
+    tile = window_tiles(window, (56, 56), VNNI512.registers - VNNI512.spare)[0]
     assert tile.rows == 2
     assert instructions(window, tile, (56, 56)) < instructions(
         window, WindowTile(1, tile.pixels), (56, 56)

@@ -1,0 +1,1 @@
+"""Tuning: which tile sizes a kernel can have, which measure best, and where that is kept."""
