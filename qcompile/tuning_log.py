@@ -176,4 +176,4 @@ def _size(value: object) -> int:
 
 
 def _tile(value: Any) -> tuple[tuple[str, int], ...]:
-    return tuple((_text(name), _size(size)) for name, size in value.items())
+    return tuple(sorted((_text(name), _size(size)) for name, size in value.items()))

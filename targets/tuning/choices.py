@@ -113,7 +113,7 @@ def blocks(tiles: Iterable[Tile]) -> set[tuple[int, int]]:
 def sizes(tile: Any) -> tuple[tuple[str, int], ...]:
     """Return a tile's sizes as a record holds them."""
     found: Mapping[str, int] = dataclasses.asdict(tile)
-    return tuple(found.items())
+    return tuple(sorted(found.items()))
 
 
 def _plain(value: Any) -> Any:
