@@ -29,6 +29,10 @@ class Timed(Protocol):
         """Return the seconds [run, kernel call] of so many runs."""
         ...
 
+    def close(self) -> None:
+        """Forget the library; it is not run again."""
+        ...
+
 
 def timed(runner: Runner, target: Target) -> Timed:
     """Return the runner.
@@ -63,15 +67,33 @@ def measure_on(target: Target, device: Device | None, threads: int) -> Measure:
             where=f"target {target.name}",
             hint="measure on a device that has it: --device URL",
         )
+    return _Measuring(target, device, threads)
 
-    def measure(library: bytes, model: ir.Model, runs: int) -> npt.NDArray[np.float64]:
-        with using(threads):
-            if device is not None:
-                return timed(device.load(target, library, model), target).measure({}, runs)
-            with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
-                path = Path(folder) / "library.so"
-                path.write_bytes(library)
-                runner = target.lowering.load(path, model)
-            return timed(runner, target).measure({}, runs)
 
-    return measure
+class _Measuring:
+    """Measures libraries; the last one stays loaded, since it is often measured again."""
+
+    def __init__(self, target: Target, device: Device | None, threads: int) -> None:
+        self._target = target
+        self._device = device
+        self._threads = threads
+        self._library = b""
+        self._runner: Timed | None = None
+
+    def __call__(
+        self, library: bytes, model: ir.Model, runs: int, /
+    ) -> npt.NDArray[np.float64]:
+        with using(self._threads):
+            if self._runner is None or library is not self._library:
+                if self._runner is not None:
+                    self._runner.close()
+                self._runner, self._library = self._load(library, model), library
+            return self._runner.measure({}, runs)
+
+    def _load(self, library: bytes, model: ir.Model) -> Timed:
+        if self._device is not None:
+            return timed(self._device.load(self._target, library, model), self._target)
+        with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
+            path = Path(folder) / "library.so"
+            path.write_bytes(library)
+            return timed(self._target.lowering.load(path, model), self._target)

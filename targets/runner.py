@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 import math
 import statistics
@@ -79,6 +80,11 @@ class LibraryRunner:
             for row in seconds:
                 timed(*pointers, ctypes.c_void_p(row.ctypes.data))
         return seconds
+
+    def close(self) -> None:
+        """Unload the library, unless it has threads that wait for work."""
+        if current() == 1:
+            _ctypes.dlclose(self._code._handle)
 
     def _given(self, inputs: Arrays) -> list[npt.NDArray[np.generic]]:
         return [np.ascontiguousarray(inputs[name], dtype) for name, dtype in self._inputs]

@@ -70,6 +70,11 @@ class RemoteDevice:
                 self._modules[digest] = self._session.load_module(name)
             return RemoteRunner(self, self._modules[digest], model, every_value=every_value)
 
+    def forget(self, module: Any) -> None:
+        """Unload a library once nobody uses it."""
+        kept = {key: each for key, each in self._modules.items() if each is not module}
+        self._modules = kept
+
     def seconds(
         self,
         target: Target,

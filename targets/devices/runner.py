@@ -88,6 +88,10 @@ class RemoteRunner:
                 rows.append(seconds.numpy())
         return np.array(rows)
 
+    def close(self) -> None:
+        """Let the device forget the library."""
+        self._device.forget(self._library)
+
     def _set(self, inputs: Arrays) -> None:
         for name, tensor in self._inputs:
             tensor.copyfrom(np.ascontiguousarray(inputs[name]).reshape(-1))

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import qcompile
-from qcompile import cli, oracle
+from qcompile import cli, oracle, tuning_log
 from qcompile.device import DeviceFacts, check_fits
 from qcompile.errors import CompileError, ConfigError
 from qcompile.host import host_arch, host_features
@@ -104,6 +104,15 @@ def test_kernels_are_timed_on_the_device(server: Server, model: CompiledModel) -
     timed = [row for row in report.rows if row.ms > 0]
     assert len(timed) == len(model.manifest["kernels"])
     assert report.peaks is not None
+
+
+def test_kernels_are_tuned_on_the_device(server: Server, tmp_path: Path) -> None:
+    source, log = net(NETS["branches that meet"]), tmp_path / "log.jsonl"
+    with open_device(server.url) as device:
+        report = qcompile.tune(source, native(), log, device=device)
+        caches = tuple(device.facts.get("caches", ()))
+    assert report.measured == report.kernels > 0
+    assert {record.caches for record in tuning_log.read(log)} == {caches}
 
 
 def test_facts_are_this_machines(server: Server) -> None:
