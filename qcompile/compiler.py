@@ -33,6 +33,7 @@ from qcompile.passes.fold_qdq import FoldQdq
 from qcompile.passes.fold_scalar_factors import FoldScalarFactors
 from qcompile.passes.fold_scaling_conv import FoldScalingConv
 from qcompile.passes.fold_weight_qdq import FoldWeightQdq
+from qcompile.passes.fuse_float_residual import FuseFloatResidual
 from qcompile.passes.fuse_gelu import FuseGelu
 from qcompile.passes.fuse_hard_swish import FuseHardSwish
 from qcompile.passes.fuse_layer_norm import FuseLayerNorm
@@ -112,6 +113,7 @@ def integer_passes(target: Target, config: CompileConfig) -> tuple[PassBase, ...
         CancelQdq(),
         FoldDynamic(),
         FoldQdq(target, config),
+        FuseFloatResidual(),
         *target.extra_passes,
         common.RemoveUnusedNodesPass(),
     )

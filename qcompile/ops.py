@@ -11,6 +11,7 @@ attributes, in y's own units, -inf and inf allowed for float) and t in float32:
 
     t = float32(acc) * multiplier
     t = fma(float32(acc), multiplier, float32(r - r_zero_point) * r_multiplier)   residual
+    t = fma(float32(acc), multiplier, r)                                    float residual
 
 operator      inputs, its own attributes, and what it computes
 ------------- ------------------------------------------------------------------------------
@@ -19,7 +20,7 @@ QConv         x T8[N,C,H,W], w int8[O,C/group,kh,kw], bias int32[O], multiplier 
               strides, pads, dilations, group, x_zero_point, r_zero_point
               acc = bias[o] + sum (x - x_zero_point) * w; a padded x counts as x_zero_point
 QMatMul       x T8[...,K], w int8[K,N], bias int32[N], multiplier f32[N],
-              r T8[...,N]?, r_multiplier f32[]?
+              r T8[...,N]?, r_multiplier f32[]?        or r f32[...,N]?, without the others
               x_zero_point, r_zero_point
               acc = bias[n] + sum (x - x_zero_point) * w
 QAdd          a T8, b T8 (numpy broadcasting), a_multiplier f32[], b_multiplier f32[]

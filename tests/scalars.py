@@ -105,7 +105,10 @@ def weighted(
     scaled = to_float32(Fraction(acc))
     if len(inputs) == 4:
         return product(scaled, multiplier)
-    residual, factor = given(inputs, 4), given(inputs, 5)
+    residual = given(inputs, 4)
+    if residual.dtype == np.float32:
+        return fma(scaled, multiplier, float(residual[at]))
+    factor = given(inputs, 5)
     r = int(residual[at]) - node.attributes["r_zero_point"].as_int()
     return fma(scaled, multiplier, product(r, float(factor)))
 

@@ -119,7 +119,7 @@ def test_qconv(
     lead=st.lists(small, min_size=1, max_size=3),
     depth=st.integers(1, 40),
     columns=st.integers(1, 5),
-    with_residual=st.booleans(),
+    residual=st.sampled_from([None, "int8", "float32"]),
 )
 @settings(max_examples=CASES)
 def test_qmatmul(
@@ -128,7 +128,7 @@ def test_qmatmul(
     lead: list[int],
     depth: int,
     columns: int,
-    with_residual: bool,
+    residual: str | None,
 ) -> None:
     rng = np.random.default_rng(seed)
     inputs: list[Array] = [
@@ -137,8 +137,10 @@ def test_qmatmul(
         draw_bias(rng, columns),
         draw_multiplier(rng, (columns,)),
     ]
-    if with_residual:
+    if residual == "int8":
         inputs += [draw_integers(rng, (*lead, columns), S8), draw_multiplier(rng, ())]
+    elif residual == "float32":
+        inputs.append(rng.normal(0, 50, (*lead, columns)).astype(np.float32))
     step = qnode(
         "QMatMul",
         len(inputs),

@@ -88,7 +88,10 @@ def _weighted(
     scale = f32(multiplier).reshape(channels)
     if len(inputs) < 5 or inputs[4] is None:
         return last_step(node, f32(acc) * scale)
-    residual = centred(node, "r", inputs[4], np.float32) * f32(present(node, inputs, 5))
+    r = inputs[4]
+    if r.dtype == np.float32:
+        return last_step(node, fma32(f32(acc), scale, r))
+    residual = centred(node, "r", r, np.float32) * f32(present(node, inputs, 5))
     return last_step(node, fma32(f32(acc), scale, residual))
 
 

@@ -36,8 +36,8 @@ class DenseConv:
     a line overlaps the one before it.
 
     Buffers, all flat: x, weights int8, base int32, bias int32, multiplier float32, with a
-    residual r and, if that is of 8 bits, r_multiplier float32[1], with an addend float32, y. `pack` makes the four
-    constants.
+    residual r and, if it has 8 bits, r_multiplier float32[1], with an addend float32, y.
+    `pack` makes the four constants.
 
     Attributes:
         x: Input; its halo covers the pads.

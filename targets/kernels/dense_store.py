@@ -82,7 +82,7 @@ class DenseStore:
         residuals: list[Expr | None] = [None] * len(sums)
         if r is not None:
             index = r.at(position.n, position.h, position.w + p, channel)
-            stored = centered(self.r[span(index, size)], conv.r_zero_point, lanes=size)
+            stored = self._real(self.r[span(index, size)], size)
             residuals = [part(stored, i, isa.lanes) for i in range(len(sums))]
         if self.addend is not None:
             starts = [channel + i * isa.lanes for i in range(len(sums))]
@@ -112,7 +112,7 @@ class DenseStore:
             index = r.at(position.n, position.h, position.w + p, channel)
             room = self._room(block, v, r.c_pad)
             stored = edges.load(self.r, index, lanes, room, conv.r_dtype)
-            residual = centered(stored, conv.r_zero_point, lanes=lanes)
+            residual = self._real(stored, lanes)
             r_multiplier = self._r_multiplier()
         if self.addend is not None:
             residual, r_multiplier = self.addend[span(channel, lanes)], self._r_multiplier()
@@ -127,8 +127,14 @@ class DenseStore:
         room = self._room(block, v, y.c_pad)
         edges.save(self.y, index, result, lanes, room, conv.epilogue.dtype)
 
+    def _real(self, stored: Expr, lanes: int) -> Expr:
+        """Return the numbers of a stored residual, float32[lanes]."""
+        if self.conv.r_dtype == "float32":
+            return stored
+        return centered(stored, self.conv.r_zero_point, lanes=lanes)
+
     def _r_multiplier(self) -> Expr:
-        """Return the residual's multiplier; an addend has 1, which changes nothing."""
+        """Return the residual's multiplier; a float has 1, which changes nothing."""
         one = self.scale[0] if self.scale is not None else tir.float32(1)
         return tir.broadcast(one, self.conv.isa.lanes)
 

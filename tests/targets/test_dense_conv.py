@@ -65,7 +65,10 @@ def products(draw: st.DrawFn, isas: Sequence[Isa]) -> DenseConv:
     flat = {name: shared[name] for name in names}
     x = Layout.rows((rows, depth), lanes)
     y = Layout.rows((rows, y.c), 1 if y.c_pad == y.c else lanes)
-    return DenseConv(x=x, y=y, **flat, residual=y if draw(st.booleans()) else None)
+    if draw(st.booleans()):
+        return DenseConv(x=x, y=y, **flat)
+    r_dtype = draw(st.sampled_from(["uint8", "float32", "float32"]))
+    return DenseConv(x=x, y=y, **flat, residual=y, r_dtype=r_dtype)
 
 
 def cases(*isas: Isa) -> st.SearchStrategy[tuple[DenseConv, Data]]:
