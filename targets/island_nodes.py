@@ -30,13 +30,13 @@ class Rewriter:
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        inferred = onnx.shape_inference.infer_shapes(model).graph
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
         values = (*inferred.input, *inferred.value_info, *inferred.output)
         tensors = {value.name: value.type.tensor_type for value in values}
         self.shapes = {
             name: [dim.dim_value for dim in tensor.shape.dim]
             for name, tensor in tensors.items()
-            if tensor.HasField("shape")
+            if tensor.HasField("shape") and all(dim.dim_value > 0 for dim in tensor.shape.dim)
         }
         self.types = {name: tensor.elem_type for name, tensor in tensors.items()}
         self.constants = {
@@ -60,6 +60,18 @@ class Rewriter:
         self._model.graph.node.extend(self._nodes)
         return self._model
 
+    def shape(self, name: str) -> list[int]:
+        """Return the static shape of a value.
+
+        Raises:
+            ValueError: It is not known.
+        """
+        if name not in self.shapes:
+            raise ValueError(
+                f"the size of {name!r} is not known, and its indices have no bound"
+            )
+        return self.shapes[name]
+
     def node(self, op_type: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Put a node before the one in hand and return the name of its output."""
         name = f"w{len(self._nodes)}"
@@ -80,14 +92,14 @@ def clamp_elements(rewriter: Rewriter, node: onnx.NodeProto) -> None:
     ONNX calls others an error; TVM reads and writes whatever lies there.
     """
     axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
-    clamp(rewriter, node, np.array(rewriter.shapes[node.input[0]][axis]))
+    clamp(rewriter, node, np.array(rewriter.shape(node.input[0])[axis]))
 
 
 def clamp_tuples(rewriter: Rewriter, node: onnx.NodeProto) -> None:
     """Keep the indices of GatherND and ScatterND inside the axes that they name."""
     batch = next((each.i for each in node.attribute if each.name == "batch_dims"), 0)
-    named = rewriter.shapes[node.input[1]][-1]
-    clamp(rewriter, node, np.array(rewriter.shapes[node.input[0]][batch : batch + named]))
+    named = rewriter.shape(node.input[1])[-1]
+    clamp(rewriter, node, np.array(rewriter.shape(node.input[0])[batch : batch + named]))
 
 
 def clamp(rewriter: Rewriter, node: onnx.NodeProto, sizes: npt.NDArray[np.int64]) -> None:
@@ -106,7 +118,7 @@ def sum_by_product(rewriter: Rewriter, node: onnx.NodeProto) -> None:
 
     Without j = i it is exclusive, with j >= i reversed.
     """
-    shape, axis = rewriter.shapes[node.input[0]], rewriter.constants.get(node.input[1])
+    shape, axis = rewriter.shapes.get(node.input[0]), rewriter.constants.get(node.input[1])
     flags = {each.name: each.i for each in node.attribute}
     if axis is None or not shape or shape[int(axis.flat[0])] > LONGEST_SUM:
         return

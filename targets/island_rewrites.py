@@ -94,17 +94,16 @@ def rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
     new = expand(model, lambda node: node.op_type not in known or _needs_definition(node))
     for op_type in EXACT:
         new = _replace(new, op_type)
+    if new is not model:
+        graph = ir.from_proto(new)
+        fold_constants(graph)
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph)
+        new = ir.to_proto(graph)
     if any(node.op_type in REWRITES for node in new.graph.node):
-        if new is model:
-            new = onnx.ModelProto()
-            new.CopyFrom(model)
-        new = Rewriter(new).run()
-    if new is model:
-        return _plain_constants(model)
-    graph = ir.from_proto(new)
-    fold_constants(graph)
-    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph)
-    return _plain_constants(ir.to_proto(graph))
+        copy = onnx.ModelProto()
+        copy.CopyFrom(new)
+        new = Rewriter(copy).run()
+    return _plain_constants(new)
 
 
 def _plain_constants(model: onnx.ModelProto) -> onnx.ModelProto:

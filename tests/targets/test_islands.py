@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 import tvm
@@ -10,7 +11,9 @@ import tvm
 from qcompile import oracle
 from qcompile.compiler import compile_model
 from qcompile.errors import CompileError, UnsupportedOpError
-from qcompile.targets import islands, program
+from qcompile.targets import TARGETS, islands, program
+from qcompile.targets.emission import emitted
+from qcompile.targets.emitter import Emitter
 from qcompile.targets.islands import cluster
 from qcompile.targets.rules import has_rule
 from tests.graphs import graph
@@ -142,6 +145,9 @@ COMPUTED = {
     "a function of others": "g (float[4] x) => (float[4] y) { y = Celu(x) }",
     "the mean beside a LayerNormalization": """g (float[2,4] x) => (float[2,4] y, float[2,1] m)
         <float[4] s = {1, 2, 3, 4}> { y, m = LayerNormalization(x, s) }""",
+    "an index that a definition makes": """g (float[3,5,2] x) => (float y)
+        <int64[3,2] t = {4, 3, 2, 4, 1, 0}>
+        { y = SoftmaxCrossEntropyLoss <ignore_index = 2> (x, t) }""",
     "a running sum": """g (float[2,5,3] x) => (float[2,5,3] y) <int64 axis = {-2}>
         { y = CumSum <exclusive = 1, reverse = 1> (x, axis) }""",
     "an integer power": """g (float[6] x) => (float[6] y) <int64 two = {2}>
@@ -222,3 +228,17 @@ def test_an_index_beyond_its_tensor_touches_nothing_else(text: str) -> None:
     inside = compiled.run({"x": x, "i": np.array([[3, -4]]), "u": u})["y"]
     beyond = compiled.run({"x": x, "i": np.array([[2**40, -(2**40)]]), "u": u})["y"]
     assert np.array_equal(inside, beyond)
+
+
+def test_islands_that_differ_in_names_alone_share_their_kernels() -> None:
+    model = graph("""g (float[1,4] x) => (float[1,4] y)
+        <float s = {0.1}, uint8 z = {128}, float t = {0.2}>
+        { a = Sin(x)  b = QuantizeLinear(a, s, z)  c = DequantizeLinear(b, s, z)
+          d = Sin(c)  e = QuantizeLinear(d, t, z)  f = DequantizeLinear(e, t, z)
+          y = Cos(f) }""")
+    isa = TARGETS["x86-vnni"].lowering.isa  # type: ignore[attr-defined]
+    inferred = onnx.shape_inference.infer_shapes(ir.to_proto(model))
+    known = ir.from_proto(inferred).graph
+    module = emitted(known, Emitter(known, isa), known.outputs)
+    names = [variable.name_hint for variable in module.functions]
+    assert len([name for name in names if name.startswith("island")]) == 2
