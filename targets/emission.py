@@ -24,6 +24,7 @@ def emitted(graph: ir.Graph, emitter: Emitter, outputs: Sequence[ir.Value]) -> A
     refuse_control_flow(graph)
     kept = frozenset(outputs)
     steps: list[Step] = []
+    imports: dict[bytes, Any] = {}  # islands that differ in names alone are one
     groups = row_groups(graph, emitter, kept)
     absorbed = {node for group in groups.values() for node in group.absorbed}
     for run in cluster(graph, lambda node: not has_rule(node)):
@@ -37,8 +38,10 @@ def emitted(graph: ir.Graph, emitter: Emitter, outputs: Sequence[ir.Value]) -> A
             continue
         island = Island.around(run, kept)
         if island.outputs:  # imported here, so that a refusal comes before anything is built
-            imported = island.to_relax(emitter.isa.tvm_target)
-            steps.append(partial(emitter.island, island, imported))
+            text = island.to_onnx().SerializeToString(deterministic=True)
+            if text not in imports:
+                imports[text] = island.to_relax(emitter.isa.tvm_target)
+            steps.append(partial(emitter.island, island, imports[text]))
     module = emitter.module(outputs, steps)
     if not any(isinstance(function, PrimFunc) for function in module.functions.values()):
         raise CompileError(

@@ -69,6 +69,7 @@ class Emitter:
         self._builder = relax.BlockBuilder()
         self._buffers: dict[ir.Value, Buffer] = {}
         self._functions: dict[Template, Any] = {}
+        self._replays: dict[Any, Replay] = {}
         self._deferred: dict[ir.Value, tuple[ir.Value, View, Callable[[], None]]] = {}
 
     def module(self, outputs: Sequence[ir.Value], steps: Iterable[Callable[[], None]]) -> Any:
@@ -259,13 +260,15 @@ class Emitter:
         return self.threads and elements >= THREAD_ELEMENTS
 
     def island(self, island: Island, imported: Any) -> None:
-        """Emit float nodes from what `Island.to_relax` made of them."""
+        """Emit float nodes from what `Island.to_relax` made of them; once more if again."""
         arguments = [
             self._builder.emit(relax.op.reshape(self.plain(value), static_shape(value)))
             for value in island.inputs
         ]
-        prefix = f"island{len(self.kernels)}_"
-        replay = Replay(self._builder, imported, prefix)
+        if imported not in self._replays:
+            prefix = f"island{len(self._replays)}_"
+            self._replays[imported] = Replay(self._builder, imported, prefix)
+        replay = self._replays[imported]
         results = replay.emit(arguments)
         for value, result in zip(island.outputs, results, strict=True):
             flat = relax.op.reshape(result, (math.prod(static_shape(value)),))
