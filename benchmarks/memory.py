@@ -17,7 +17,7 @@ from pathlib import Path
 
 from batches import batched
 from benchmark_model import BenchmarkModel
-from configurations import BOUND, OURS, Configuration, configurations
+from configurations import OURS, Configuration, configurations
 from latency import DEFAULT, numbers
 from machine import machine
 from models import MODELS, named
@@ -30,7 +30,7 @@ RESULTS = Path(__file__).parent / "results" / "memory.json"
 RUNS = 20
 NOTHING = "Python, NumPy, inputs"
 RIVALS = ("onnxruntime int8", "onnxruntime float")
-MEASURED = (OURS, BOUND, *RIVALS)
+MEASURED = (OURS, *RIVALS)
 
 
 def main() -> int:
