@@ -26,6 +26,9 @@ RESULTS = Path(__file__).parent / "results"
 LIMIT_S = 60.0
 """For one case; the slowest takes 10 s on one busy core."""
 
+REASON = 90
+"""Letters of a reason that the table shows."""
+
 PASSED, REFUSED, WRONG = OUTCOMES = ("passed", "refused", "wrong")
 
 
@@ -161,7 +164,7 @@ def report(results: list[dict[str, object]]) -> str:
             **{outcome: counts[operator][outcome] for outcome in OUTCOMES},
             "most frequent reason": next(
                 (reason for reason, _ in reasons[operator].most_common(1)), ""
-            ).replace("|", "/"),
+            ).replace("|", "/")[:REASON],
         }
         for operator in sorted(counts)
     ]
