@@ -159,6 +159,8 @@ def describe(facts: Mapping[str, Any]) -> str:
         ("calibration", f"sha256 {manifest['calibration_sha256'] or 'none'}"),
         ("kernels", kernels_text(manifest["kernels"])),
     ]
+    if manifest["tuning"]:
+        lines.append(("tuning", f"tile sizes of {len(manifest['tuning'])} kernels by a log"))
     lines += [
         ("float", f"{', '.join(each['nodes'])}: {each['reason']}")
         for each in facts["float_islands"]
