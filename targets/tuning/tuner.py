@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,9 @@ from qcompile.tuning_report import TuneReport
 
 MARGIN = 0.03
 """A tile must be faster than the untuned one by this share of its time to replace it."""
+
+RESOLUTION = 5e-8
+"""Seconds by which it must be faster, too: the clock itself takes about as long."""
 
 ROUNDS = 15
 """Rounds of all candidates; then as many again, in which the best must be so once more."""
@@ -131,7 +134,7 @@ def best(times: np.ndarray, *again: np.ndarray) -> int:
 
     A candidate's figure is the median over the rounds of its time over the first one's in
     the same round, so a machine whose speed drifts does no harm. It must be below 1 - MARGIN,
-    and, in the rounds `again`, once more.
+    and the gain above RESOLUTION; in the rounds `again` once more.
     """
 
     def ratios(each: np.ndarray) -> np.ndarray:
@@ -139,5 +142,6 @@ def best(times: np.ndarray, *again: np.ndarray) -> int:
         return found
 
     fastest = int(np.argmin(ratios(times)))
-    sure: Sequence[bool] = [ratios(each)[fastest] < 1 - MARGIN for each in (times, *again)]
-    return fastest if all(sure) else 0
+    gains = [np.median(each[:, 0] - each[:, fastest]) for each in (times, *again)]
+    sure = [ratios(each)[fastest] < 1 - MARGIN for each in (times, *again)]
+    return fastest if all(sure) and min(gains) > RESOLUTION else 0
