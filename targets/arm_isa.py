@@ -70,6 +70,21 @@ def _smlal(acc: Expr, a: Expr, w: Expr) -> Expr:
     return acc + tir.call_llvm_pure_intrin("int32x4", "llvm.aarch64.neon.smull.v4i32", a, w)
 
 
+def _tbl_lookup(table: Any, indices: Expr) -> Expr:
+    """Four tables of 64 bytes, one after the other: tbx leaves what is beyond its own."""
+    parts = [
+        tir.reinterpret("int8x16", table.vload([at], f"{table.dtype}x16"))
+        for at in range(0, 256, 16)
+    ]
+    found = tir.broadcast(tir.int8(0), 16)
+    for first in range(0, 256, 64):
+        at = tir.reinterpret("int8x16", indices - tir.broadcast(tir.uint8(first), 16))
+        four = parts[first // 16 : first // 16 + 4]
+        name = "llvm.aarch64.neon.tbx4.v16i8"
+        found = tir.call_llvm_pure_intrin("int8x16", name, found, *four, at)
+    return tir.reinterpret("uint8x16", found)
+
+
 def _ints(bits: int, lanes: int) -> str:
     return f"int{bits}" if lanes == 1 else f"int{bits}x{lanes}"
 
@@ -126,6 +141,8 @@ NEON = Isa(
     lane_dot=_smlal,
     narrow=_narrow,
     joined=4,
+    lookup=_tbl_lookup,
+    looked_up=16,
     operand_cost=0.25,
     weight_cost=1.0,
     fetch_cycles=0.3,
@@ -147,6 +164,8 @@ DOTPROD = Isa(
     lane_dot=_sdot,
     narrow=_narrow,
     joined=4,
+    lookup=_tbl_lookup,
+    looked_up=16,
     operand_cost=0.25,
     weight_cost=0.5,
     fetch_cycles=0.5,
@@ -169,6 +188,8 @@ I8MM = Isa(
     lane_dot=_sdot,
     narrow=_narrow,
     joined=4,
+    lookup=_tbl_lookup,
+    looked_up=16,
     operand_cost=1.0,
     weight_cost=0.5,
     fetch_cycles=0.5,

@@ -66,7 +66,7 @@ def library_files(source: Source) -> Mapping[str, bytes]:
     """Return what the library is made of, by file name."""
     # As a folder, not as a module: an imported one would hide the function `targets.native`.
     native = importlib.resources.files("qcompile.targets") / "native"
-    constants = source.program.constants.values()
+    constants, faster = source.program.constants.values(), source.program.faster
     return {
         "model.h": source.header().encode(),
         "model.c": (source.model() + source.profile()).encode(),
@@ -75,6 +75,7 @@ def library_files(source: Source) -> Mapping[str, bytes]:
         "weights.S": WEIGHTS.encode(),
         "weights.bin": b"".join(data.ljust(aligned(len(data)), b"\0") for data in constants),
         "kernels.o": source.program.object_code,
+        **({"faster.o": faster.object_code} if faster is not None else {}),
     }
 
 

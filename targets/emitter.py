@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,15 @@ class Template(Protocol):
 
     def func(self) -> Any:
         """Return the PrimFunc: inputs, constants, and the output last."""
+        ...
+
+
+@runtime_checkable
+class Widening(Protocol):
+    """A template that may gain by a wider instruction set."""
+
+    def on(self, isa: Isa, /) -> Template | None:
+        """Return the same kernel for that instruction set; None where it gains nothing."""
         ...
 
 
@@ -162,6 +171,20 @@ class Emitter:
             return [result]
         fields = [relax.TupleGetItem(result, index) for index in range(len(types))]
         return [self._builder.emit(field) for field in fields]
+
+    def faster(self) -> dict[str, Any]:
+        """Return the kernels that gain by `isa.faster`, by the symbol they stand in for."""
+        if self.isa.faster is None:
+            return {}
+        _, wider = self.isa.faster
+        twice = {
+            variable.name_hint: template.on(wider)
+            for template, variable in self._functions.items()
+            if isinstance(template, Widening)
+        }
+        return {
+            name: template.func() for name, template in twice.items() if template is not None
+        }
 
     def produce(
         self,

@@ -52,6 +52,12 @@ class Isa:
         weight_cost: Instructions that load a register of weights; 0 where dots take it from
             memory.
         fetch_cycles: Time in which a vector of weights comes from L2.
+        lookup: (buffer of 256 bytes, indices uint8[n]) -> their entries; None where looking
+            up one after the other is as good.
+        looked_up: How many bytes `lookup` takes at once.
+        faster: The CPU feature, as /proc/cpuinfo names it, that some CPUs of the kind have
+            beside what the target asks for, and the instruction set with it: kernels that
+            gain by it are there twice, and the library takes the one that fits.
         tvm_target: What TVM's LLVM back end is told.
         l2_bytes: Second-level cache.
     """
@@ -73,6 +79,9 @@ class Isa:
     tvm_target: Mapping[str, Any] = dataclasses.field(hash=False)
     narrow: Callable[[Sequence[Expr], Epilogue], Expr] | None = None
     joined: int = 1
+    lookup: Callable[[Any, Expr], Expr] | None = None
+    looked_up: int = 0
+    faster: tuple[str, Isa] | None = None
     operand_cost: float = 1.0
     weight_cost: float = 0.0
     fetch_cycles: float = 1.2

@@ -53,12 +53,15 @@ class TvmLowering:
         from qcompile.targets.build import build_library
         from qcompile.targets.emission import emitted
         from qcompile.targets.emitter import Emitter
-        from qcompile.targets.program import make_program
+        from qcompile.targets.program import faster_kernels, make_program
 
         emitter = Emitter(model.graph, self.isa, choices=self.choices())
         outputs = outputs_of(model.graph, every_value=every_value)
         module = emitted(model.graph, emitter, outputs)
         program = make_program(module, self.isa.tvm_target, emitter.kernels)
+        program = dataclasses.replace(
+            program, faster=faster_kernels(emitter.faster(), self.isa)
+        )
         source = Source(
             target=self.isa.name,
             inputs=tuple(model.graph.inputs),

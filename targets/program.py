@@ -10,11 +10,12 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from qcompile.bundle.program import Call, Program
+from qcompile.bundle.program import Call, Faster, Program
 from qcompile.errors import CompileError
 from qcompile.importer.opset import one_line
 from qcompile.target import KernelInfo
 from qcompile.targets.c_kernels import CKernels, compile_kernels
+from qcompile.targets.isa import Isa
 
 
 def make_program(
@@ -54,6 +55,25 @@ def make_program(
         constants=trace.constants,
         inputs=inputs,
         outputs=outputs,
+    )
+
+
+def faster_kernels(functions: Mapping[str, Any], isa: Isa) -> Faster | None:
+    """Compile the kernels that gain by what some CPUs have beside the instruction set.
+
+    Args:
+        functions: PrimFuncs, by the symbol of the kernel that each stands in for.
+        isa: The instruction set; its `faster` says what they have.
+    """
+    if isa.faster is None or not functions:
+        return None
+    feature, wider = isa.faster
+    module = tvm.IRModule({f"{name}_{feature}": each for name, each in functions.items()})
+    kernels = compile_kernels(module, wider.tvm_target)
+    return Faster(
+        feature,
+        kernels.object_code,
+        {kernels.symbol(name): kernels.symbol(f"{name}_{feature}") for name in functions},
     )
 
 

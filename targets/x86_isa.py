@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +69,23 @@ def _avx512_narrow(results: Sequence[Expr], epilogue: Epilogue) -> Expr:
     return tir.reinterpret(f"{epilogue.dtype}x64", packed)
 
 
-VNNI512 = Isa(
+def _vbmi_lookup(table: Any, indices: Expr) -> Expr:
+    """Two vpermi2b, each over half of the table; the highest bit of the index chooses."""
+    quarters = [
+        tir.reinterpret("int8x64", table.vload([at], f"{table.dtype}x64"))
+        for at in range(0, 256, 64)
+    ]
+    at = tir.reinterpret("int8x64", indices)
+    name = "llvm.x86.avx512.vpermi2var.qi.512"
+    low, high = (
+        tir.call_llvm_pure_intrin("int8x64", name, first, at, second)
+        for first, second in (quarters[:2], quarters[2:])
+    )
+    upper = at < tir.broadcast(tir.int8(0), 64)
+    return tir.reinterpret("uint8x64", tir.Select(upper, high, low))
+
+
+_VNNI512 = Isa(
     name="avx512-vnni",
     lanes=16,
     k_group=4,
@@ -81,6 +98,17 @@ VNNI512 = Isa(
     narrow=_avx512_narrow,
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "cascadelake"},
 )
+
+VNNI512_VBMI = dataclasses.replace(
+    _VNNI512,
+    name="avx512-vnni-vbmi",
+    lookup=_vbmi_lookup,
+    looked_up=64,
+    tvm_target={**_VNNI512.tvm_target, "mattr": ["+avx512vbmi"]},
+)
+"""What Ice Lake, Zen 4 and later have."""
+
+VNNI512 = dataclasses.replace(_VNNI512, faster=("avx512_vbmi", VNNI512_VBMI))
 
 AVXVNNI = Isa(
     name="avx-vnni",

@@ -59,7 +59,7 @@ def test_every_pass_leaves_a_valid_model_and_a_second_run_changes_nothing(name: 
     passes = (*float_passes(), *integer_passes(X86_VNNI, CompileConfig()))
     folded = run_passes(quantized, passes, lambda step, _: seen.append(type(step).__name__))
     assert "ResolveAutoPad" in seen
-    assert seen[-2] == "FoldQdq"
+    assert "FoldQdq" in seen
     run_passes(folded, integer_passes(X86_VNNI, CompileConfig()), no_change)
 
 

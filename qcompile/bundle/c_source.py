@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from qcompile.bundle.c_text import c_string, c_type, c_words
-from qcompile.bundle.cpu_check import cpu_check
+from qcompile.bundle.cpu_check import X86_NAMES, cpu_check
 from qcompile.bundle.memory import Arena, aligned, direct_outputs
 from qcompile.bundle.program import Program
 
@@ -75,7 +75,7 @@ class Source:
         return MODEL.format(
             include=include,
             check=check,
-            declared=declared,
+            declared=declared + self._chosen(kernels),
             arena=ARENA if self.arena.size else "",
             calls="\n".join(self._statements(self._calls())),
         )
@@ -94,13 +94,32 @@ class Source:
         )
         return WEIGHTS + c_words("model_weights", data)
 
+    def _chosen(self, kernels: Mapping[str, tuple[int, int]]) -> str:
+        """Return the pointers to kernels that are there twice, set when the code is loaded."""
+        faster = self.program.faster
+        if faster is None:
+            return ""
+        lines, chosen = [""], []
+        for plain, fast in faster.kernels.items():
+            reads, writes = kernels[plain]
+            types = ", ".join(["const void*"] * reads + ["void*"] * writes)
+            lines.append(f"int {fast}({types});")
+            lines.append(f"static int (*best_{plain})({types}) = {plain};")
+            chosen.append(f"  best_{plain} = {fast};")
+        lines.append("__attribute__((constructor)) static void choose(void) {")
+        lines.append("  __builtin_cpu_init();")
+        lines.append(f'  if (!__builtin_cpu_supports("{X86_NAMES[faster.feature]}")) return;')
+        return "\n".join([*lines, *chosen, "}\n"])
+
     def _calls(self) -> list[str]:
         """Return the kernel calls, a line each."""
-        places = self._places()
+        places, faster = self._places(), self.program.faster
+        twice = faster.kernels if faster is not None else {}
         lines = []
         for call in self.program.calls:
             arguments = (places[buffer] for buffer in (*call.reads, *call.writes))
-            lines.append(f"  {call.kernel}({', '.join(arguments)});")
+            best = "best_" if call.kernel in twice else ""
+            lines.append(f"  {best}{call.kernel}({', '.join(arguments)});")
         return lines
 
     def _statements(self, calls: Sequence[str]) -> list[str]:

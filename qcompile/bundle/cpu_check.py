@@ -17,6 +17,7 @@ X86_NAMES = {
     "avx512dq": "avx512dq",
     "avx512vl": "avx512vl",
     "avx512_vnni": "avx512vnni",
+    "avx512_vbmi": "avx512vbmi",
 }
 """What GCC 8 and Clang 7 can ask for, by the name in /proc/cpuinfo; no CPU has these alone."""
 

@@ -30,6 +30,21 @@ class Call:
     info: KernelInfo = UNNAMED
 
 
+@dataclasses.dataclass(frozen=True)
+class Faster:
+    """Kernels for CPUs that have a feature beside those of the target.
+
+    Attributes:
+        feature: As /proc/cpuinfo names it.
+        object_code: A relocatable object file that defines them.
+        kernels: By the symbol of the kernel that each stands in for.
+    """
+
+    feature: str
+    object_code: bytes
+    kernels: Mapping[str, str]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Program:
     """A straight line of kernel calls.
@@ -42,6 +57,7 @@ class Program:
         inputs: The buffers of the graph inputs, in their order.
         outputs: The buffers of the graph outputs, in their order; one may stand twice, or be
             an input or a constant.
+        faster: Kernels that the CPU may allow, if there are any.
     """
 
     object_code: bytes
@@ -50,6 +66,7 @@ class Program:
     constants: Mapping[int, bytes]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    faster: Faster | None = None
 
     def given(self) -> frozenset[int]:
         """Return the buffers that no call writes."""

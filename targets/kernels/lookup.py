@@ -9,7 +9,7 @@ import numpy as np
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as tir
 
-from qcompile.targets.isa import Expr
+from qcompile.targets.isa import Expr, Isa
 from qcompile.targets.kernels.halo import fill_halo
 from qcompile.targets.kernels.strided import Spot, for_each
 from qcompile.targets.kernels.view import View
@@ -33,6 +33,7 @@ class Lookup:
         y_dtype: "uint8" or "int8", also of the table.
         zero_point: Of y.
         lanes: Elements that are looked up together.
+        isa: What has a `lookup` of whole vectors; None for one after the other.
         parallel: Whether threads share the work.
     """
 
@@ -43,7 +44,13 @@ class Lookup:
     zero_point: int
     axis: int | None = None
     lanes: int = 16
+    isa: Isa | None = None
     parallel: bool = False
+
+    def on(self, isa: Isa) -> Lookup | None:
+        """Return the kernel for an instruction set that looks up vectors; None for none."""
+        alike = self.axis is None and isa.lookup is not None
+        return dataclasses.replace(self, isa=isa, lanes=isa.looked_up) if alike else None
 
     def func(self) -> Any:
         """Return the PrimFunc."""
@@ -56,6 +63,9 @@ class Lookup:
             y = tir.arg("y", tir.Buffer((self.y.layout.size,), self.y_dtype))
 
             def step(x_spot: Spot, table_spot: Spot, y_spot: Spot) -> None:
+                if self._takes(x_spot, y_spot):
+                    y_spot.store(y, self._looked_up(table, x_spot.load(x)))
+                    return
                 for lane in range(y_spot.lanes):
                     number = x[x_spot.start + lane * x_spot.stride]
                     first = table_spot.start + lane * table_spot.stride
@@ -66,6 +76,20 @@ class Lookup:
             for_each(views, step, lanes=self.lanes, parallel=self.parallel)
             fill_halo(y, self.y.layout, self.y_dtype, self.zero_point)
         return builder.get()
+
+    def _takes(self, *spots: Spot) -> bool:
+        """Whether whole vectors lie there."""
+        wide = self.isa is not None and self.isa.lookup is not None
+        return wide and all((spot.lanes, spot.stride) == (self.lanes, 1) for spot in spots)
+
+    def _looked_up(self, table: Any, numbers: Expr) -> Expr:
+        assert self.isa is not None
+        assert self.isa.lookup is not None
+        wide = f"uint8x{self.lanes}"
+        indices = tir.reinterpret(wide, numbers)
+        if self.x_dtype == "int8":
+            indices = tir.bitwise_xor(indices, tir.broadcast(tir.uint8(128), self.lanes))
+        return tir.reinterpret(f"{self.y_dtype}x{self.lanes}", self.isa.lookup(table, indices))
 
     def _tables(self) -> View:
         """Return where the table of every element of x begins."""

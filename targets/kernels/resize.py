@@ -111,4 +111,6 @@ class Resize:
 def _address(view: View, pixel: Sequence[Expr], channel: Expr) -> Expr:
     n, h, w = pixel
     strides = view.strides
-    return view.offset + n * strides[0] + channel * strides[1] + h * strides[2] + w * strides[3]
+    return (
+        view.offset + n * strides[0] + channel * strides[1] + h * strides[2] + w * strides[3]
+    )

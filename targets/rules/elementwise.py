@@ -71,6 +71,7 @@ def emit_lookup(node: ir.Node, emit: Emitter) -> None:
         lanes=emit.isa.lanes,
         parallel=emit.worth_threads(emit.layout(y).size),
     )
+    template = template.on(emit.isa) or template
     emit.produce(node, template, [buffer, vector(node, 1)])
 
 

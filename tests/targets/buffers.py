@@ -21,8 +21,8 @@ from tests.targets.boards import REQUIRED
 Array = npt.NDArray[Any]
 
 FLAGS = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
-CPUS = {16: "cascadelake", 8: "haswell"}
-"""LLVM's name of a CPU with vectors of that many lanes."""
+CPUS = {64: "icelake-server", 16: "cascadelake", 8: "haswell"}
+"""LLVM's name of a CPU with vectors of that many lanes; 64 are bytes, all at once."""
 LANES = [lanes for lanes, flag in ((16, "avx512bw"), (8, "avx2")) if flag in FLAGS]
 if emulator.READY or REQUIRED:
     LANES.append(NEON.lanes)

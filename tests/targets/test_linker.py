@@ -8,10 +8,10 @@ from qcompile.errors import CompileError
 from qcompile.targets import linker
 
 CASES = [
-    ("x86_64", "x86_64-linux-gnu", "g++", "g++"),
-    ("x86_64", "aarch64-linux-gnu", "aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu"),
-    ("aarch64", "aarch64-linux-gnu", "g++", "g++"),
-    ("aarch64", "x86_64-linux-gnu", "x86_64-linux-gnu-g++", "g++-x86-64-linux-gnu"),
+    ("x86_64", "x86_64-linux-gnu", "gcc", "g++"),
+    ("x86_64", "aarch64-linux-gnu", "aarch64-linux-gnu-gcc", "g++-aarch64-linux-gnu"),
+    ("aarch64", "aarch64-linux-gnu", "gcc", "g++"),
+    ("aarch64", "x86_64-linux-gnu", "x86_64-linux-gnu-gcc", "g++-x86-64-linux-gnu"),
 ]
 
 
