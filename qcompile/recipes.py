@@ -23,8 +23,8 @@ Sample = dict[str, npt.NDArray[np.generic]]
 CONVOLUTIONAL = 0.5
 """Share of the multiply-accumulates outside convolutions up to which nothing is tried."""
 
-ENOUGH_DB = 30.0
-"""A candidate of this SQNR or more is taken: its error is 3 % of the signal."""
+ENOUGH_DB = 25.0
+"""A candidate of this SQNR or more is taken: its error is 6 % of the signal."""
 
 MARGIN_DB = 3.0
 """How much less than the best a cheaper candidate may have."""

@@ -31,12 +31,12 @@ TRIED = tuple(Candidate(name, CompileConfig()) for name in ("static", "smooth", 
 
 CHOICES = {
     "enough at once": ((31.0,), "static"),
-    "enough with smoothing": ((22.0, 30.0), "smooth"),
-    "within the margin of the best": ((25.0, 27.0, 28.0), "static"),
-    "beyond the margin": ((24.0, 27.0, 28.0), "smooth"),
+    "enough with smoothing": ((22.0, 25.0), "smooth"),
+    "within the margin of the best": ((21.0, 23.0, 24.0), "static"),
+    "beyond the margin": ((20.0, 23.0, 24.0), "smooth"),
     "below the least": ((19.0, 20.0, 21.0), "smooth"),
     "all below the least": ((16.0, 17.0, 18.5), "static"),
-    "far apart": ((8.0, 14.0, 29.0), "dynamic"),
+    "far apart": ((8.0, 14.0, 24.0), "dynamic"),
     "nothing is right": ((-200.0, -200.0, -200.0), "static"),
 }
 
