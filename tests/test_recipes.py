@@ -31,7 +31,7 @@ TRIED = tuple(Candidate(name, CompileConfig()) for name in ("static", "smooth", 
 
 CHOICES = {
     "enough at once": ((31.0,), "static"),
-    "enough with smoothing": ((22.0, 25.0), "smooth"),
+    "enough with smoothing": ((21.0, 25.0), "smooth"),
     "within the margin of the best": ((21.0, 23.0, 24.0), "static"),
     "beyond the margin": ((20.0, 23.0, 24.0), "smooth"),
     "below the least": ((19.0, 20.0, 21.0), "smooth"),
