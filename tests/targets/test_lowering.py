@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 import pytest
+from _pytest.mark import ParameterSet
 
 from qcompile import oracle
 from qcompile.compiler import compile_model, integer_passes, quantize_model
@@ -52,6 +53,22 @@ HERE = [name for name, target in TARGETS.items() if target.arch == host_arch()]
 THERE = [name for name, target in TARGETS.items() if target.arch == "aarch64" != host_arch()]
 
 
+def in_turn(targets: Sequence[str], always: Collection[str] = ()) -> list[ParameterSet]:
+    """Return every network on every target; those out of turn are slow tests.
+
+    Each network is on `always` and on one of the other targets in turn, so that every target
+    sees its share of every family.
+    """
+    others = [name for name in targets if name not in always]
+    cases = []
+    for number, name in enumerate(NETS):
+        turn = {*always, others[number % len(others)]} if others else {*always}
+        for target in targets:
+            marks = () if target in turn else (pytest.mark.slow,)
+            cases.append(pytest.param(name, target, marks=marks, id=f"{name}-{target}"))
+    return cases
+
+
 def every_value(target: Target, graph: ir.Model, folder: Path) -> Runner:
     """Return a runner that gives out the value of every node."""
     library = folder / "library.so"
@@ -75,8 +92,7 @@ def device_of() -> Iterator[Callable[[str], RemoteDevice]]:
         yield start
 
 
-@pytest.mark.parametrize("target", HERE)
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(("name", "target"), in_turn(HERE, always=HERE[:1]))
 def test_every_value_is_the_oracles(name: str, target: str, tmp_path: Path) -> None:
     model = net(NETS[name])
     compiled = compile_model(
@@ -95,8 +111,7 @@ def test_every_value_is_the_oracles(name: str, target: str, tmp_path: Path) -> N
 
 
 @needs_board
-@pytest.mark.parametrize("target", THERE)
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(("name", "target"), in_turn(THERE))
 def test_every_value_on_a_board(
     name: str, target: str, device_of: Callable[[str], RemoteDevice]
 ) -> None:
