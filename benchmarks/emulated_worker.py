@@ -33,7 +33,8 @@ def open_qcompile(path: Path, inputs: Arrays) -> Model:
 
     library = ctypes.CDLL(str(path))
     interface = ctypes.string_at(library.model_interface).decode().splitlines()
-    _, dtype, shape = next(line for line in interface if line.startswith("output")).split(" ")
+    output = next(line for line in interface if line.startswith("output"))
+    _, dtype, shape, _ = output.split(" ", 3)
     answer = numpy.empty([int(size) for size in shape.split(",")], dtype)
     given = [numpy.ascontiguousarray(array) for array in inputs.values()]
     pointers = (ctypes.c_void_p * len(given))(*(array.ctypes.data for array in given))

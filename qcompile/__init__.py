@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from qcompile.compiler import compile_model as compile
     from qcompile.compiler import tune_model as tune
     from qcompile.model import CompiledModel
+    from qcompile.session import Session
 
 __version__ = "0.1.0"
 
-__all__ = ["CompiledModel", "__version__", "compile", "load", "tune"]
+__all__ = ["CompiledModel", "Session", "__version__", "compile", "load", "tune"]
 
 _LAZY = {
     "compile": ("qcompile.compiler", "compile_model"),
     "load": ("qcompile.artifact.loader", "load"),
     "tune": ("qcompile.compiler", "tune_model"),
     "CompiledModel": ("qcompile.model", "CompiledModel"),
+    "Session": ("qcompile.session", "Session"),
 }
 _PACKAGES = ("passes", "targets")
 

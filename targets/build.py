@@ -14,7 +14,7 @@ from qcompile.bundle.memory import aligned
 from qcompile.errors import CompileError
 from qcompile.importer.opset import one_line
 from qcompile.targets.linker import linker
-from qcompile.targets.runner import dtype_of, shape_of
+from qcompile.tensors import Tensor, interface_text
 
 FLAGS = ("-shared", "-fPIC", "-O2", "-pthread", "-Wl,--build-id=none", "-Wl,-z,noexecstack")
 OWN = ("parallel.c", "remote.c")
@@ -35,7 +35,7 @@ def build_library(source: Source, triple: str) -> bytes:
     """Return the bytes of the shared library; the same source gives the same bytes.
 
     It has `model_run` and `model_threads`, as the C bundle and `parallel.c` define them,
-    `model_interface`, a text: one line `input float32 1,3,224,224` or `output ...` each, and
+    `model_interface`, a text (`qcompile.tensors.interface_text`), and
     `model_profile`, which times each of `model_calls` kernel calls.
 
     Args:
@@ -81,9 +81,5 @@ def library_files(source: Source) -> Mapping[str, bytes]:
 
 def interface(source: Source) -> str:
     """Return the C file that says what the library takes and gives."""
-    lines = [
-        f"{kind} {dtype_of(value).name} {','.join(map(str, shape_of(value) or (1,)))}\n"
-        for kind, values in (("input", source.inputs), ("output", source.outputs))
-        for value in values
-    ]
-    return f"const char model_interface[] = {c_string(''.join(lines))};\n"
+    tensors = (list(map(Tensor.of, values)) for values in (source.inputs, source.outputs))
+    return f"const char model_interface[] = {c_string(interface_text(*tensors))};\n"

@@ -18,6 +18,7 @@ from qcompile.bundle.c_source import Source
 from qcompile.host import host_arch, host_caches
 from qcompile.target import Built, Runner
 from qcompile.targets.runner import LibraryRunner
+from qcompile.tensors import Tensor
 from qcompile.tuning_log import Record
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ class TvmLowering:
     def load(self, library: Path, model: ir.Model, *, every_value: bool = False) -> Runner:
         """Load a built library; see `qcompile.target.Lowering`."""
         outputs = outputs_of(model.graph, every_value=every_value)
-        return LibraryRunner(library, model.graph.inputs, outputs)
+        inputs = map(Tensor.of, model.graph.inputs)
+        return LibraryRunner(library, list(inputs), list(map(Tensor.of, outputs)))
 
 
 def isa(module: str, name: str) -> Callable[[], Isa]:

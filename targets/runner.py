@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import _ctypes
 import ctypes
-import math
 import statistics
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
 
 from qcompile.errors import CompileError
-from qcompile.target import Arrays
+from qcompile.tensors import Tensor
 from qcompile.threads import current
+
+if TYPE_CHECKING:
+    from qcompile.target import Arrays
 
 Pointers = ctypes.Array[ctypes.c_void_p]
 
@@ -28,15 +30,12 @@ class LibraryRunner:
     """
 
     def __init__(
-        self, library: Path, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]
+        self, library: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
     ) -> None:
         code = self._code = ctypes.CDLL(str(library))
         self._run, self._threads = code.model_run, code.model_threads
         self._run.restype = self._threads.restype = None
-        self._inputs = [(str(value.name), dtype_of(value)) for value in inputs]
-        self._outputs = [
-            (str(value.name), shape_of(value), dtype_of(value)) for value in outputs
-        ]
+        self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self._lock = threading.Lock()
 
     def __call__(self, inputs: Arrays, /) -> dict[str, npt.NDArray[np.generic]]:
@@ -47,6 +46,39 @@ class LibraryRunner:
             self._threads(current())
             self._run(*pointers)
         return answers
+
+    def bind(
+        self,
+        inputs: Sequence[npt.NDArray[np.generic]],
+        outputs: Sequence[npt.NDArray[np.generic]],
+    ) -> Callable[[], None]:
+        """Return a function that runs once on these very arrays, with nothing around it.
+
+        Args:
+            inputs: One of each input's type and shape, contiguous; read where they lie.
+            outputs: One of each output's, contiguous and writable; written where they lie.
+
+        Raises:
+            ValueError: An array is none of those.
+        """
+        for each, array in zip(
+            (*self._inputs, *self._outputs), (*inputs, *outputs), strict=True
+        ):
+            fits = (array.dtype, array.shape) == (each.dtype, each.shape)
+            if not fits or not array.flags.c_contiguous:
+                raise ValueError(f"{each.name!r} is {each}, contiguous")
+        if not all(array.flags.writeable for array in outputs):
+            raise ValueError("an output is not writable")
+        given, answers = addresses(inputs), addresses(outputs)
+        kept = (*inputs, *outputs)  # the addresses hold only as long as the arrays
+
+        def run() -> None:
+            assert kept
+            with self._lock:
+                self._threads(current())
+                self._run(given, answers)
+
+        return run
 
     def profile(self, inputs: Arrays, runs: int) -> list[float]:
         """Return the seconds of each kernel call, in order: the median of so many runs.
@@ -87,29 +119,12 @@ class LibraryRunner:
             _ctypes.dlclose(self._code._handle)
 
     def _given(self, inputs: Arrays) -> list[npt.NDArray[np.generic]]:
-        return [np.ascontiguousarray(inputs[name], dtype) for name, dtype in self._inputs]
+        return [np.ascontiguousarray(inputs[each.name], each.dtype) for each in self._inputs]
 
     def _answers(self) -> dict[str, npt.NDArray[np.generic]]:
-        return {name: np.empty(shape, dtype) for name, shape, dtype in self._outputs}
+        return {each.name: np.empty(each.shape, each.dtype) for each in self._outputs}
 
 
 def addresses(arrays: Sequence[npt.NDArray[np.generic]]) -> Pointers:
     """Return the arrays' addresses as C takes them."""
     return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
-
-
-def dtype_of(value: ir.Value) -> np.dtype[np.generic]:
-    """Return the NumPy type of a value."""
-    assert value.dtype is not None, value.name
-    return value.dtype.numpy()
-
-
-def shape_of(value: ir.Value) -> tuple[int, ...]:
-    """Return the static shape of a value; lowering starts only where all are known."""
-    assert value.shape is not None, value.name
-    return tuple(int(size) for size in value.shape.numpy())
-
-
-def elements_of(value: ir.Value) -> int:
-    """Return how many numbers a value holds."""
-    return math.prod(shape_of(value))

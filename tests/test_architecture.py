@@ -27,6 +27,7 @@ COMPOSERS = {
     "qcompile/quantization.py",
     "qcompile/doctor/repair.py",
     "qcompile/artifact/loader.py",
+    "qcompile/session.py",
 }
 """The only files of qcompile/ that may import passes and targets."""
 

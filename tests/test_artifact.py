@@ -213,10 +213,10 @@ def test_any_other_byte_is_refused_or_harmless(
 def test_another_machine_is_refused() -> None:
     manifest = {**compiled().manifest, "features": ["avx2", "warp_drive"]}
     with pytest.raises(CompileError, match=r"this machine is aarch64"):
-        check_host(manifest, where="m.qcm", arch="aarch64", features=())  # type: ignore[arg-type]
+        check_host(manifest, where="m.qcm", arch="aarch64", features=())
     with pytest.raises(CompileError, match=r"this CPU lacks warp_drive\n  hint: compile for"):
-        check_host(manifest, where="m.qcm", arch="x86_64", features={"avx2"})  # type: ignore[arg-type]
-    check_host(manifest, where="m.qcm", arch="x86_64", features={"avx2", "warp_drive", "mmx"})  # type: ignore[arg-type]
+        check_host(manifest, where="m.qcm", arch="x86_64", features={"avx2"})
+    check_host(manifest, where="m.qcm", arch="x86_64", features={"avx2", "warp_drive", "mmx"})
 
 
 @pytest.mark.parametrize(

@@ -14,35 +14,34 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import io
 import json
 import zipfile
-import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn, cast, get_origin, get_type_hints, is_typeddict
+from typing import cast, get_origin, get_type_hints, is_typeddict
 
 import onnx
 import onnx_ir as ir
 
 from qcompile.artifact.golden import Golden, golden_bytes, read_golden
-from qcompile.artifact.manifest import FORMAT, Manifest
+from qcompile.artifact.manifest import Manifest
+from qcompile.artifact.sealed import (
+    FORMAT,
+    GOLDEN,
+    GRAPH,
+    LIBRARY,
+    MANIFEST,
+    QDQ,
+    SEAL,
+    read_sealed,
+    refusal,
+    refuse,
+    sha256,
+)
 from qcompile.artifact.shared_weights import with_shared, without_shared
-from qcompile.errors import CompileError
 from qcompile.files import write_atomic
 from qcompile.importer.opset import one_line
-
-MANIFEST, LIBRARY, GRAPH, QDQ, GOLDEN = ENTRIES = (
-    "manifest.json",
-    "library.so",
-    "graph.onnx",
-    "qdq.onnx",
-    "golden.npz",
-)
-SEAL = "qcompile artifact, manifest sha256 "
-SHA256_DIGITS = 64
-RECOMPILE = "compile the model again"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,11 +94,11 @@ def load(path: Path) -> Artifact:
     Raises:
         CompileError: It is missing, truncated, tampered with, or not an artifact.
     """
-    contents = _read_sealed(path)
+    contents = read_sealed(path)
     manifest = _checked_manifest(path, contents)
     for name in (LIBRARY, GRAPH, QDQ, GOLDEN):
         if manifest["entries"].get(name) != sha256(contents[name]):
-            _refuse(path, f"{name} is not what was packed (its sha256 differs)")
+            refuse(path, f"{name} is not what was packed (its sha256 differs)")
     with _reading(path, GRAPH):
         integer_graph = _graph(onnx.load_model_from_string(contents[GRAPH]))
     with _reading(path, QDQ):
@@ -115,92 +114,32 @@ def load(path: Path) -> Artifact:
     )
 
 
-def check_host(
-    manifest: Manifest, *, where: str, arch: str, features: Collection[str]
-) -> None:
-    """Refuse an artifact whose code this machine cannot run.
-
-    Args:
-        manifest: Of the artifact.
-        where: The artifact's path, for the message.
-        arch: This machine's architecture.
-        features: This machine's instruction-set flags.
-
-    Raises:
-        CompileError: Another architecture, or missing instructions; says which.
-    """
-    hint = "compile for this machine: --target native"
-    target = manifest["target"]
-    if manifest["arch"] != arch:
-        raise CompileError(
-            f"compiled for {target} ({manifest['arch']}), this machine is {arch}",
-            where=where,
-            hint=hint,
-        )
-    missing = [name for name in manifest["features"] if name not in features]
-    if missing:
-        raise CompileError(
-            f"compiled for {target}, this CPU lacks {', '.join(missing)}",
-            where=where,
-            hint=hint,
-        )
-
-
 def graph_bytes(model: ir.Model) -> bytes:
     """Return the ONNX file of a graph; the same graph gives the same bytes."""
     data: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
     return data
 
 
-def sha256(data: bytes) -> str:
-    """Return the SHA-256 in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def _read_sealed(path: Path) -> dict[str, bytes]:
-    if path.is_dir():
-        raise CompileError("is a directory", where=str(path), hint="give the .qcm file")
-    if not path.is_file():
-        raise CompileError("no such file", where=str(path), hint="check the path")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sorted(archive.namelist()) != sorted(ENTRIES):
-                _refuse(path, "not a qcompile artifact: its entries are others")
-            contents = {name: archive.read(name) for name in ENTRIES}
-            seal = archive.comment
-    except OSError as error:
-        raise CompileError(f"cannot read: {error.strerror}", where=str(path)) from error
-    except zipfile.BadZipFile as error:
-        raise _refusal(path, f"not an artifact, or truncated or damaged: {error}") from error
-    except (zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise _refusal(path, f"damaged: {error}") from error
-    if not seal.startswith(SEAL.encode()) or len(seal) != len(SEAL) + SHA256_DIGITS:
-        _refuse(path, "not an artifact, or truncated or damaged: it has no whole seal")
-    if seal != (SEAL + sha256(contents[MANIFEST])).encode():
-        _refuse(path, "manifest.json is not what was packed (its sha256 differs)")
-    return contents
-
-
 def _checked_manifest(path: Path, contents: dict[str, bytes]) -> Manifest:
     try:
         manifest = json.loads(contents[MANIFEST])
     except ValueError as error:
-        raise _refusal(path, f"manifest.json is not JSON: {error}") from error
+        raise refusal(path, f"manifest.json is not JSON: {error}") from error
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
-        _refuse(path, f"artifact format {found}, this qcompile reads format {FORMAT}")
+        refuse(path, f"artifact format {found}, this qcompile reads format {FORMAT}")
     lacking = sorted(Manifest.__required_keys__ - manifest.keys())
     if lacking:
-        _refuse(path, f"manifest.json lacks {', '.join(lacking)}")
+        refuse(path, f"manifest.json lacks {', '.join(lacking)}")
     for name, annotation in get_type_hints(Manifest).items():
         origin = get_origin(annotation)
         kind = origin if isinstance(origin, type) and origin in (list, dict) else annotation
         kind = dict if is_typeddict(kind) else kind
         if not isinstance(manifest[name], kind):
             what = kind.__name__ if isinstance(kind, type) else str(kind)
-            _refuse(path, f"manifest.json: {name!r} is not a {what}")
+            refuse(path, f"manifest.json: {name!r} is not a {what}")
     if not all(isinstance(name, str) for name in manifest["features"]):
-        _refuse(path, "manifest.json: 'features' is not a list of names")
+        refuse(path, "manifest.json: 'features' is not a list of names")
     return cast(Manifest, manifest)
 
 
@@ -211,7 +150,7 @@ def _reading(path: Path, name: str) -> Iterator[None]:
         yield
     except Exception as error:  # protobuf, zip, NumPy and onnx_ir: each has its own
         reason = one_line(error) or type(error).__name__
-        raise _refusal(path, f"{name} cannot be read: {reason}") from error
+        raise refusal(path, f"{name} cannot be read: {reason}") from error
 
 
 def _graph(proto: onnx.ModelProto) -> ir.Model:
@@ -222,11 +161,3 @@ def _graph(proto: onnx.ModelProto) -> ir.Model:
     if any(value.shape is None or not value.shape.is_static() for value in values):
         raise ValueError("a shape is open")
     return model
-
-
-def _refusal(path: Path, reason: str) -> CompileError:
-    return CompileError(reason, where=str(path), hint=RECOMPILE)
-
-
-def _refuse(path: Path, reason: str) -> NoReturn:
-    raise _refusal(path, reason)

@@ -14,12 +14,10 @@ import onnx_ir as ir
 
 import qcompile
 from qcompile import ops
+from qcompile.artifact.sealed import FORMAT
 from qcompile.report import RecipeReport
 from qcompile.target import KernelInfo, Target
 from qcompile.tuning_log import Record
-
-FORMAT = 1
-"""Version of the artifact format; another one is refused."""
 
 TOOLCHAIN = ("apache-tvm", "numpy", "onnx", "onnx-ir", "onnxruntime")
 

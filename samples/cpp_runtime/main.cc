@@ -27,12 +27,15 @@ T* Find(void* library, const char* name) {
 // How many numbers the first line of the interface that begins with `kind` stands for.
 std::size_t Elements(const char* interface, const std::string& kind) {
   std::istringstream lines(interface);
-  for (std::string name, dtype, shape; lines >> name >> dtype && std::getline(lines, shape);) {
-    if (name != kind) continue;
+  for (std::string first, dtype, shape, name;
+       lines >> first >> dtype >> shape && std::getline(lines, name);) {
+    if (first != kind) continue;
     if (dtype != "float32") throw std::runtime_error("the " + kind + " is " + dtype);
     std::size_t count = 1;
     std::istringstream sizes(shape);
-    for (std::string size; std::getline(sizes, size, ',');) count *= std::stoul(size);
+    for (std::string size; std::getline(sizes, size, ',');) {
+      if (size != "-") count *= std::stoul(size);  // "-": a single number
+    }
     return count;
   }
   throw std::runtime_error("the library has no " + kind);

@@ -12,7 +12,7 @@ import tvm
 
 from qcompile.target import Arrays
 from qcompile.targets.lowering import outputs_of
-from qcompile.targets.runner import dtype_of, elements_of, shape_of
+from qcompile.tensors import Tensor
 from qcompile.threads import current
 
 if TYPE_CHECKING:
@@ -34,12 +34,11 @@ class RemoteRunner:
     ) -> None:
         self._device = device
         self._library = library
-        self._inputs = [
-            (str(value.name), empty_tensor(value, device.cpu)) for value in model.graph.inputs
-        ]
+        inputs = map(Tensor.of, model.graph.inputs)
+        outputs = map(Tensor.of, outputs_of(model.graph, every_value=every_value))
+        self._inputs = [(each.name, empty_tensor(each, device.cpu)) for each in inputs]
         self._outputs = [
-            (str(value.name), shape_of(value), empty_tensor(value, device.cpu))
-            for value in outputs_of(model.graph, every_value=every_value)
+            (each.name, each.shape, empty_tensor(each, device.cpu)) for each in outputs
         ]
         self._tensors = [
             *(tensor for _, tensor in self._inputs),
@@ -97,6 +96,6 @@ class RemoteRunner:
             tensor.copyfrom(np.ascontiguousarray(inputs[name]).reshape(-1))
 
 
-def empty_tensor(value: ir.Value, device: Any) -> Any:
-    """Return a flat device tensor that holds this value."""
-    return tvm.runtime.empty((elements_of(value),), dtype_of(value).name, device=device)
+def empty_tensor(tensor: Tensor, device: Any) -> Any:
+    """Return a flat tensor on the device that holds this one's numbers."""
+    return tvm.runtime.empty((tensor.elements,), tensor.dtype.name, device=device)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from qcompile.artifact import archive
+from qcompile.artifact import sealed
 from tests.compiled import compiled
 from tests.fuzz import seeds
 from tests.fuzz.harness import Mutation, Worker, fuzz
@@ -66,15 +66,15 @@ def repacked(file: bytes, rng: random.Random, *, seal: bool) -> bytes:
     contents[name] = change(contents[name], rng)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new:
-        if seal and name != archive.MANIFEST:
-            manifest = json.loads(contents[archive.MANIFEST])
+        if seal and name != sealed.MANIFEST:
+            manifest = json.loads(contents[sealed.MANIFEST])
             manifest["entries"][name] = hashlib.sha256(contents[name]).hexdigest()
-            contents[archive.MANIFEST] = json.dumps(manifest).encode()
+            contents[sealed.MANIFEST] = json.dumps(manifest).encode()
         for key, data in contents.items():
             new.writestr(key, data)
         if seal:
-            digest = hashlib.sha256(contents[archive.MANIFEST]).hexdigest()
-            new.comment = (archive.SEAL + digest).encode()
+            digest = hashlib.sha256(contents[sealed.MANIFEST]).hexdigest()
+            new.comment = (sealed.SEAL + digest).encode()
     return stream.getvalue()
 
 

@@ -16,8 +16,8 @@ from qcompile.targets.kernels.depthwise_conv import DepthwiseConv, Strip
 from qcompile.targets.kernels.depthwise_window import (
     Window,
     WindowTile,
-    window_tiles,
     instructions,
+    window_tiles,
 )
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.kernels.interleave import channel_order

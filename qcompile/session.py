@@ -1,0 +1,139 @@
+"""Run a compiled model without the compiler: neither ONNX nor TVM is imported."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qcompile.artifact.sealed import (
+    FORMAT,
+    LIBRARY,
+    MANIFEST,
+    check_host,
+    read_sealed,
+    refusal,
+    refuse,
+    sha256,
+)
+from qcompile.errors import CompileError
+from qcompile.host import host_arch, host_features
+from qcompile.targets.runner import LibraryRunner
+from qcompile.tensors import Tensor, read_interface
+
+Array = npt.NDArray[np.generic]
+
+
+class Session:
+    """A compiled model, ready to run on this machine.
+
+        session = qcompile.Session("model.qcm")
+        outputs = session.run({"input": x})
+
+    Attributes:
+        inputs: What a run takes.
+        outputs: What it gives, in the model's order.
+        target: What it was compiled for.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Load an artifact; hashes and the CPU's features are checked first.
+
+        Raises:
+            CompileError: No artifact, damaged or tampered with, or compiled for another
+                machine.
+        """
+        path = Path(path)
+        contents = read_sealed(path)
+        manifest = read_manifest(path, contents)
+        check_host(manifest, where=str(path), arch=host_arch(), features=host_features())
+        self.target = str(manifest["target"])
+        with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
+            library = Path(folder) / LIBRARY
+            library.write_bytes(contents[LIBRARY])
+            try:
+                code = ctypes.CDLL(str(library))
+                text = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(code, SYMBOL)))
+                self.inputs, self.outputs = read_interface(text.decode())
+                self._runner = LibraryRunner(library, self.inputs, self.outputs)
+            except (OSError, ValueError, AttributeError) as error:
+                raise refusal(path, f"{LIBRARY} cannot be loaded: {error}") from error
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once.
+
+        Args:
+            inputs: An array for every input, in its exact shape and type.
+
+        Raises:
+            CompileError: A wrong name, shape or type, or a float that is not finite.
+        """
+        for name in inputs.keys() ^ {each.name for each in self.inputs}:
+            what = "no array for it" if name not in inputs else "the model has no such input"
+            names = ", ".join(each.name for each in self.inputs)
+            raise CompileError(what, where=f"input {name!r}", hint=f"inputs: {names}")
+        for each in self.inputs:
+            check_array(each, inputs[each.name])
+        return self._runner(inputs)
+
+    def bind(
+        self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
+    ) -> Callable[[], None]:
+        """Return a function that runs once on these very arrays: nothing is checked or made.
+
+        Raises:
+            CompileError: An array is missing, or is not of its input's or output's shape and
+                type, contiguous and, of an output, writable.
+        """
+        try:
+            return self._runner.bind(
+                [inputs[each.name] for each in self.inputs],
+                [outputs[each.name] for each in self.outputs],
+            )
+        except (KeyError, ValueError) as error:
+            raise CompileError(str(error), where="bind") from error
+
+
+SYMBOL = "model_interface"
+
+
+def read_manifest(path: Path, contents: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return the manifest, after a look at what a run relies on.
+
+    Raises:
+        CompileError: Another format, or a library that is not what was packed.
+    """
+    try:
+        manifest = json.loads(contents[MANIFEST])
+        found, sealed = manifest["format"], manifest["entries"][LIBRARY]
+        machine = (str(manifest["target"]), str(manifest["arch"]), list(manifest["features"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise refusal(path, f"manifest.json is no manifest: {error}") from error
+    if found != FORMAT:
+        refuse(path, f"artifact format {found}, this qcompile reads format {FORMAT}")
+    if sealed != sha256(contents[LIBRARY]):
+        refuse(path, f"{LIBRARY} is not what was packed (its sha256 differs)")
+    return dict(zip(("target", "arch", "features"), machine, strict=True))
+
+
+def check_array(tensor: Tensor, array: object) -> None:
+    """Refuse an array that does not fit an input.
+
+    Raises:
+        CompileError: No array, another type or shape, NaN or infinity.
+    """
+    where = f"input {tensor.name!r}"
+    if not isinstance(array, np.ndarray):
+        raise CompileError(f"got {type(array).__name__}, it takes a NumPy array", where=where)
+    if (array.dtype, array.shape) != (tensor.dtype, tensor.shape):
+        raise CompileError(
+            f"got {array.dtype}{list(array.shape)}, it takes {tensor}", where=where
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise CompileError("it holds NaN or infinity", where=where)
