@@ -158,7 +158,7 @@ class Emitter:
             self._functions[template] = self._builder.add_func(function, symbol)
         self.kernels.append(KernelInfo(node=node, kernel=name, tile=tile, macs=macs))
         operands = [
-            relax.const(np.ascontiguousarray(item)) if isinstance(item, np.ndarray) else item
+            exact_constant(item) if isinstance(item, np.ndarray) else item
             for item in arguments
         ]
         types = [flat_type(*output) for output in outputs]
@@ -302,12 +302,17 @@ class Emitter:
 
     def constant(self, array: Array) -> Buffer:
         """Return an array as a flat constant."""
-        return relax.const(np.ascontiguousarray(array).reshape(-1))
+        return exact_constant(array.reshape(-1))
 
 
 def plain_layout(value: ir.Value) -> Layout:
     """Return the layout that is the row-major order of a value's shape."""
     return Layout.rows(static_shape(value))
+
+
+def exact_constant(array: Array) -> Buffer:
+    """Return an array as a constant of its own type: TVM would narrow 64 bits to 32."""
+    return relax.const(np.ascontiguousarray(array), array.dtype.name)
 
 
 def flat_type(size: int, dtype: ir.DataType | None) -> Any:

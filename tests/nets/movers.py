@@ -70,6 +70,10 @@ MORE = {
         g (float[2,5] x, float[11,16] table, float[16,10] w1) => (float[2,5,10] y)
         { h = Mul(x, three)  i = Cast <to = 7> (h)  e = Gather(table, i)
           y = MatMul(e, w1) }""",
+    "a square of rows": """
+        g (float[6,12] x, float[12,20] w1, float[20,8] w2) => (float[2,2,8] y)
+        { a = MatMul(x, w1)  r = Relu(a)  t = Gather <axis = 0> (r, square)
+          y = MatMul(t, w2) }""",
     "rows chosen at run time": """
         g (float[6,12] x, float[12,20] w1, float[12,1] w2, float[20,8] w3)
           => (float[6,1,8] y)
@@ -97,6 +101,7 @@ MORE = {
 
 CONSTANTS: dict[str, np.ndarray] = {
     "twice": np.array([1, 1, 2, 2], np.float32),
+    "square": np.array([[-1, 2], [0, 3]], np.int64),
     "nine_five": np.array([9, 5], np.int64),
     "five_nine": np.array([5, 9], np.int64),
     "to_31": np.array([31], np.int64),
