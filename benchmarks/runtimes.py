@@ -6,8 +6,6 @@ around a run that need not be. Nothing but NumPy and the runtime that is measure
 
 from __future__ import annotations
 
-import ctypes
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,43 +24,20 @@ class UnavailableError(Exception):
 
 
 def open_qcompile(model: Path, threads: int, inputs: Inputs, option: str) -> Run:
-    """Return a run of an artifact: its own way, `CompiledModel.run`."""
+    """Return a run of an artifact that checks its inputs and makes new arrays every time."""
     import qcompile
 
-    compiled = qcompile.load(model)
-    return lambda: compiled.run(inputs)
+    session = qcompile.Session(model)
+    return lambda: session.run(inputs)
 
 
 def open_bound(model: Path, threads: int, inputs: Inputs, option: str) -> Run:
-    """Return a run of an artifact's library through its C entry, with arrays bound beforehand.
-
-    That is what the rivals are given too; `CompiledModel.run` checks its inputs every time,
-    and makes new arrays for the outputs.
-    """
+    """Return a run of an artifact with arrays bound beforehand, as the rivals' are."""
     import qcompile
 
-    compiled = qcompile.load(model)
-    outputs = compiled.run(inputs)
-    with tempfile.NamedTemporaryFile(suffix=".so") as file:
-        file.write(compiled.library)
-        file.flush()
-        library = ctypes.CDLL(file.name)
-    given = [np.ascontiguousarray(inputs[str(value.name)]) for value in compiled.inputs]
-    answers = [np.empty_like(outputs[name]) for name in compiled.output_names]
-    both = [
-        (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
-        for arrays in (given, answers)
-    ]
-    library.model_threads(threads)
-
-    def run(keep: object = (given, answers)) -> None:
-        library.model_run(*both)
-
-    run()
-    for name, answer in zip(compiled.output_names, answers, strict=True):
-        if not np.array_equal(answer, outputs[name]):
-            raise RuntimeError(f"output {name!r} is not what CompiledModel.run gives")
-    return run
+    session = qcompile.Session(model)
+    outputs = {each.name: np.empty(each.shape, each.dtype) for each in session.outputs}
+    return session.bind(inputs, outputs)
 
 
 def open_onnxruntime(model: Path, threads: int, inputs: Inputs, option: str) -> Run:
