@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from qcompile.errors import CompileError
 from qcompile.oracle import run, run_node
 from tests import scalars
+from tests.graphs import graph as text_graph
 from tests.nodes import (
     activation_types,
     draw_integers,
@@ -472,3 +473,12 @@ def test_float64_says_float32() -> None:
     x = np.ones((1, 1, 2, 2))
     with pytest.raises(CompileError, match=r"cannot run Conv: .*\n  hint: .*in float32"):
         run_node(node("Conv", 2), [x, x])
+
+
+def test_a_small_sigmoid_is_right_to_the_last_bits() -> None:
+    model = text_graph("g (float[3] x) => (float[3] y) { y = Sigmoid(x) }")
+    x = np.array([-10.0, -30.0, 0.5], np.float32)
+    (y,) = run(model, {"x": x}).values()
+    np.testing.assert_array_equal(
+        y, (1 / (1 + np.exp(-x.astype(np.float64)))).astype(np.float32)
+    )

@@ -11,10 +11,15 @@ import onnx
 import onnx_ir as ir
 
 from qcompile.errors import CompileError
+from qcompile.unary import unary_function
 
 Array = npt.NDArray[np.generic]
 DEFAULT_OPSET = 21
 REPLACE = "replace the operator in the model, or cut the model before it"
+
+
+COARSE = frozenset({"Sigmoid"})
+"""What onnxruntime gives with an absolute error alone: 1e-8 where the answer is 1e-5."""
 
 
 def run_float(
@@ -30,6 +35,10 @@ def run_float(
     Raises:
         CompileError: onnxruntime does not take the node or these inputs.
     """
+    x = inputs[0] if inputs else None
+    function = unary_function(node) if node.op_type in COARSE else None
+    if function is not None and x is not None and x.dtype == np.float32:
+        return [function(x.astype(np.float64)).astype(np.float32)]
     feeds = dict(outer)
     proto = ir.to_proto(node)
     for index, array in enumerate(inputs):
