@@ -76,7 +76,7 @@ def pads(draw: st.DrawFn) -> Case:
     shape, options = draw(shapes(least=1)), draw(fields())
     begins = [draw(st.integers(-min(2, size - 1), 3)) for size in shape]
     ends = [
-        draw(st.integers(max(-2, 1 - size - min(begin, 0)), 3))
+        draw(st.integers(max(-2, -size - min(begin, 0), 1 - size - begin), 3))
         for size, begin in zip(shape, begins, strict=True)
     ]
     x = numbers(shape, str(options["dtype"]))
@@ -161,6 +161,14 @@ def test_changes_the_halo(lanes: int) -> None:
     template = Move.relayout(shape, source, target, dtype="int8", zero_point=-7, lanes=lanes)
     x = numbers(shape, "int8")
     check((template, template.y, x, x))
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_pads_what_is_cropped_away(lanes: int) -> None:
+    x, shape = numbers((2, 3, 1, 5), "uint8"), (2, 3, 1, 5)
+    source, y = (View.of(shape, Layout.spatial(shape, 16)) for _ in range(2))
+    template = Move.pad(source, y, (0, 0, 1, 0), 6, dtype="uint8", lanes=lanes)
+    check((template, y, x, np.full_like(x, 6)))
 
 
 @pytest.mark.parametrize("lanes", LANES)
