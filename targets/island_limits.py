@@ -95,13 +95,6 @@ def refuse_wrong_kernels(node: ir.Node) -> None:
             continue
         if value.dtype is not None and value.dtype.name not in TYPES:
             raise _refusal(node, f"{value.name!r} is {value.dtype.name.lower()}")
-        if value.shape is not None and 0 in value.shape.dims and _is_data(node, value):
-            raise _refusal(node, f"{value.name!r} holds no numbers")
-
-
-def _is_data(node: ir.Node, value: ir.Value) -> bool:
-    """Whether a kernel would see it; an empty constant says that nothing is meant."""
-    return value.const_value is None
 
 
 def _refusal(node: ir.Node, problem: str) -> UnsupportedOpError:

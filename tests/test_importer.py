@@ -413,6 +413,21 @@ REFUSED = {
         "node 'NonZero_0' (NonZero): the size of 'y' is known only when the model runs\n"
         "  hint: cut the model before this node",
     ),
+    "an empty tensor": (
+        """g (float[4] x) => (float[4] y) <int64[1] from = {4}, int64[1] to = {9},
+        int64[1] axes = {0}>
+        { e = Slice(x, from, to)  s = ReduceSum <keepdims = 0> (e, axes)  y = Add(x, s) }""",
+        {},
+        "node 'Slice_0' (Slice): 'e' holds no numbers: its shape is [0]\n"
+        "  hint: remove the node from the model, or give its input another size: --shape",
+    ),
+    "windows that fit nowhere": (
+        """g (float[1,2,3] x) => (float[1,2,N] y)
+        { y = AveragePool <kernel_shape = [5]> (x) }""",
+        {},
+        "node 'AveragePool_0' (AveragePool): 'y' holds no numbers: its shape is [1, 2, -1]\n"
+        "  hint: remove the node from the model, or give its input another size: --shape",
+    ),
     "no shape behind a foreign operator": (
         "g (float[4] x) => (float[K] y) { a = foreign.Thing (x)  y = Relu (a) }",
         {},

@@ -125,7 +125,7 @@ def _infer_shapes(model: ir.Model) -> ir.Model:
     for node in _nodes(model):
         refuse_axis(node)
         for value in node.outputs:
-            _refuse_open(node, value)
+            _refuse_shape(node, value)
             refuse_huge(str(value.name), value.shape, f"node {node.name!r} ({node.op_type})")
             _refuse_type(value, f"node {node.name!r} ({node.op_type})")
     return model
@@ -159,11 +159,17 @@ def _refuse_type(value: ir.Value, where: str) -> None:
         )
 
 
-def _refuse_open(node: ir.Node, value: ir.Value) -> None:
-    """Refuse a value whose shape or type is not fixed, unless nothing reads it."""
-    if value.shape is not None and value.shape.is_static() and value.dtype is not None:
-        return
+def _refuse_shape(node: ir.Node, value: ir.Value) -> None:
+    """Refuse a value that holds nothing or is not fixed in shape and type, if it is read."""
     if not value.uses() and not value.is_graph_output():
+        return
+    if value.shape is not None and value.shape.is_static() and value.dtype is not None:
+        if any(int(size) < 1 for size in value.shape.numpy()):
+            raise CompileError(
+                f"{value.name!r} holds no numbers: its shape is {list(value.shape.dims)}",
+                where=f"node {node.name!r} ({node.op_type})",
+                hint="remove the node from the model, or give its input another size: --shape",
+            )
         return
     known = node.domain in STANDARD_DOMAINS
     raise CompileError(
