@@ -15,7 +15,7 @@ from qcompile.cli.run import describe_validation
 from qcompile.errors import CompileError
 from qcompile.report import json_text
 from qcompile.validation.deviation import MOST_DB, NEXT_DB, Deviation
-from qcompile.validation.first_difference import float_bound
+from qcompile.validation.first_difference import compare, float_bound
 from tests.compiled import INNER_ISLAND, TAIL_ISLAND, OracleLowering, compiled, float_model
 from tests.graphs import graph
 
@@ -111,6 +111,18 @@ def test_bound_of_a_sum_follows_what_is_added_not_what_is_left() -> None:
     model = graph("g (float[2] x) => (float[1] y) { y = ReduceSum(x) }")
     x = np.array([1000.0, -1000.0], np.float32)
     assert float_bound(model.graph[0], [x], np.zeros(1, np.float32)) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_bound_follows_the_numbers_that_are_finite(odd: float) -> None:
+    """NaN would forgive nothing, infinity everything."""
+    (node,) = graph("g (float[3] x) => (float[3] y) { y = Log(x) }").graph
+    expected = np.array([odd, 2, -odd], np.float32)
+    bound = float_bound(node, [expected], expected)
+    assert bound == float_bound(node, [expected], expected[1:2])
+    near = np.array([odd, np.nextafter(np.float32(2), 3), -odd], np.float32)
+    assert compare(node, expected, near, bound) is None
+    assert compare(node, expected, np.array([odd, 3, -odd], np.float32), bound) is not None
 
 
 def test_figures_against_the_float_model(tmp_path: Path) -> None:

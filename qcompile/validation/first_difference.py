@@ -105,7 +105,12 @@ def float_bound(node: ir.Node, inputs: Sequence[Array | None], expected: Array) 
             for array in inputs
         ]
         added = oracle.run_node(node, absolute)[0]
-    return FLOAT_BOUND * float(np.abs(added).max(initial=0.0))
+    return FLOAT_BOUND * largest(added)
+
+
+def largest(array: Array) -> float:
+    """Return the largest magnitude among the finite numbers of a float array."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
 
 
 def compare(node: ir.Node, expected: Array, got: Array, bound: float) -> Difference | None:

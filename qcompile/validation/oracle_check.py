@@ -17,6 +17,7 @@ from qcompile.validation.first_difference import (
     compare,
     different,
     judge,
+    largest,
 )
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def tail_bound(expected: Array, islands: int) -> float:
     """Return how far two builds' outputs may lie apart behind so many float nodes."""
     if expected.dtype.kind != "f":
         return 0.0
-    return FLOAT_BOUND * islands * float(np.abs(expected).max(initial=0.0))
+    return FLOAT_BOUND * islands * largest(expected)
 
 
 def gives_golden(model: CompiledModel) -> bool:
