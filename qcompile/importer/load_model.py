@@ -14,6 +14,7 @@ from qcompile.errors import CompileError
 from qcompile.importer.axes import refuse_axis
 from qcompile.importer.constants import fold_constants
 from qcompile.importer.declared_sizes import refuse_huge, refuse_huge_sizes
+from qcompile.importer.group_norm import lower_group_norms
 from qcompile.importer.input_shapes import STANDARD_DOMAINS, Shapes, fix_input_shapes
 from qcompile.importer.model_file import EXPORT_AGAIN, Source, read_model
 from qcompile.importer.opset import convert_opset, inline_functions, one_line
@@ -56,6 +57,8 @@ def _import(proto: onnx.ModelProto, shapes: Shapes) -> ir.Model:
         expand_quantized_forms(model)
         fold_constants(model)
         if dequantize_weights(model):
+            fold_constants(model)
+        while lower_group_norms(model):  # the shape behind one shows that of the next
             fold_constants(model)
         _gather_constants(model)
         _refuse_odd_outputs(model.graph)
