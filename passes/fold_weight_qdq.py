@@ -18,9 +18,11 @@ class FoldWeightQdq(ir.passes.InPlacePass):
     """Compute what is done to a weight between its float form and its operator.
 
     QuantizeLinear(W, s, z) = the integers     Transpose(DQ(W, s, z)) = DQ(W^T, s, z)
+    Pad(x, pads, DQ(c, s, z)) = Pad(x, pads, (c - z) * s)
 
     Training tools write weights as float with a Q/DQ pair, and Linear layers with a Transpose
-    behind the pair. Kept: a result that is a graph output.
+    behind the pair; onnxruntime quantizes what a Pad fills in. Kept: a result that is a graph
+    output.
 
     Example:
         before:
@@ -38,9 +40,11 @@ class FoldWeightQdq(ir.passes.InPlacePass):
         names = Names(model)
         modified = False
         for node in ir.traversal.RecursiveGraphIterator(model.graph):
-            if node.outputs[0].is_graph_output():
+            if node.op_type == "Pad":
+                modified |= _fill_with_number(node, names)
+            elif node.outputs[0].is_graph_output():
                 continue
-            if node.op_type == "QuantizeLinear":
+            elif node.op_type == "QuantizeLinear":
                 modified |= _quantize_constant(node, names)
             elif node.op_type == "Transpose":
                 modified |= _transpose_constant(node, names)
@@ -89,4 +93,14 @@ def _transpose_constant(node: ir.Node, names: Names) -> bool:
     graph.insert_before(node, moved)
     take_over(output, moved.outputs[0])
     graph.remove(node, safe=True)
+    return True
+
+
+def _fill_with_number(node: ir.Node, names: Names) -> bool:
+    filler = node.inputs[2] if len(node.inputs) > 2 else None
+    number = real_constant(filler)
+    if filler is None or number is None or constant(filler) is not None or node.graph is None:
+        return False
+    name = f"{node.outputs[0].name}_filler"
+    node.replace_input_with(2, names.initializer(node.graph, name, number.astype(np.float32)))
     return True

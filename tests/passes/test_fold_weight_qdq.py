@@ -34,6 +34,13 @@ CHANGES = {
         <int8[2,3] w = {1, 3, 5, 2, 4, 6}, float[3] s = {0.5, 0.25, 1}>
         { d = DequantizeLinear<axis = 1>(w, s)  y = MatMul(x, d) }""",
     ),
+    "what a Pad fills in": (
+        """g (float[2] x) => (float[4] y)
+        <int64[2] pads = {1, 1}, uint8 c = {5}, float s = {0.5}, uint8 z = {2}>
+        { d = DequantizeLinear(c, s, z)  y = Pad(x, pads, d) }""",
+        """g (float[2] x) => (float[4] y) <int64[2] pads = {1, 1}, float c = {1.5}>
+        { y = Pad(x, pads, c) }""",
+    ),
     "inside a branch": (
         """g (bool c, float[1,2] x) => (float[1,2] y)
         { y = If (c) <
