@@ -16,6 +16,7 @@ from qcompile.errors import CompileError
 from qcompile.report import json_text
 from qcompile.validation.deviation import MOST_DB, NEXT_DB, Deviation
 from qcompile.validation.first_difference import compare, float_bound
+from qcompile.validation.oracle_check import gives_golden
 from tests.compiled import INNER_ISLAND, TAIL_ISLAND, OracleLowering, compiled, float_model
 from tests.graphs import graph
 
@@ -232,3 +233,15 @@ def test_label_that_is_no_class_is_refused(tmp_path: Path, label: int) -> None:
     np.savez(tmp_path / "data.npz", x=np.zeros((2, 4), np.float32), label=labels)
     with pytest.raises(CompileError, match=f"label {label} of sample 1 is none of its 4"):
         compiled().validate(tmp_path / "data.npz", labels="label")
+
+
+@pytest.mark.parametrize(("step", "golden"), [(1, True), (100, False)])
+def test_golden_behind_floats_may_flip_a_step(step: int, golden: bool) -> None:
+    """As when compiling: a last float bit decides an integer; more is another answer."""
+
+    def moved(array: Array) -> Array:
+        return np.asarray(np.where(array == array.max(), array - np.uint8(step), array))
+
+    fine = INNER_ISLAND.replace("0.5", "0.02")
+    model = compiled(OracleLowering(wrong={"p": moved}), text=fine)
+    assert gives_golden(model) == golden
