@@ -16,7 +16,7 @@ CALL = "relax.call_tir"
 """Calls a kernel."""
 
 LOWERED_LATER = frozenset({CALL, "relax.reshape"})
-"""Calls that the build turns into instructions of the virtual machine."""
+"""Calls that the build knows: a kernel's, and another shape for the same numbers."""
 
 FUSED_AT_MOST = 32
 """Operators that one float kernel may hold: LLVM's time grows faster than the kernel."""

@@ -240,7 +240,7 @@ def test_golden_behind_floats_may_flip_a_step(step: int, golden: bool) -> None:
     """As when compiling: a last float bit decides an integer; more is another answer."""
 
     def moved(array: Array) -> Array:
-        return np.asarray(np.where(array == array.max(), array - np.uint8(step), array))
+        return np.asarray(np.where(array == array.max(), np.subtract(array, step), array))
 
     fine = INNER_ISLAND.replace("0.5", "0.02")
     model = compiled(OracleLowering(wrong={"p": moved}), text=fine)
