@@ -159,11 +159,24 @@ def cast_exponent(rewriter: Rewriter, node: onnx.NodeProto) -> None:
     node.CopyFrom(onnx.helper.make_node("Cast", [power], node.output, to=base))
 
 
+def first_of_the_least(rewriter: Rewriter, node: onnx.NodeProto) -> None:
+    """Make an ArgMax or ArgMin the first index where TVM says -1.
+
+    It does where all numbers are what its own search begins with: the least of the type.
+    """
+    attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+    found = rewriter.node(node.op_type, list(node.input), **attributes)
+    first = rewriter.constant(np.array(0, np.int64))
+    node.CopyFrom(onnx.helper.make_node("Max", [found, first], node.output))
+
+
 REWRITES: Mapping[str, Callable[[Rewriter, onnx.NodeProto], None]] = {
     "GatherElements": clamp_elements,
     "ScatterElements": clamp_elements,
     "GatherND": clamp_tuples,
     "ScatterND": clamp_tuples,
+    "ArgMax": first_of_the_least,
+    "ArgMin": first_of_the_least,
     "CumSum": sum_by_product,
     "Pow": cast_exponent,
 }

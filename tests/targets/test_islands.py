@@ -167,6 +167,16 @@ def test_computes_as_onnxruntime(text: str) -> None:
         assert np.allclose(array, expected[name], rtol=1e-5, atol=1e-6), name
 
 
+@pytest.mark.parametrize("op_type", ["ArgMax", "ArgMin"])
+def test_the_first_of_equal_numbers_at_the_end_of_the_type(op_type: str) -> None:
+    model = graph(f"""g (float[2,3] x) => (int64[2,1] y)
+        {{ i = Cast <to = 2> (x)  y = {op_type} <axis = 1> (i) }}""")
+    compiled = compile_model(model, "x86-vnni", calibration=samples(model, 1))
+    least, most = np.zeros((1, 3), np.float32), np.full((1, 3), 255, np.float32)
+    y = compiled.run({"x": np.concatenate([least, most])})["y"]
+    assert np.array_equal(y, np.zeros((2, 1)))
+
+
 def test_softplus_keeps_what_is_small_beside_one() -> None:
     model = graph("g (float[5] x) => (float[5] y) { y = Softplus(x) }")
     x = np.array([-90, -20, -10, 0, 50], np.float32)
