@@ -92,3 +92,15 @@ def test_what_onnxruntime_refuses_is_one_line(tmp_path: Path) -> None:
     onnx.save(model, path)
     with pytest.raises(CompileError, match=r"^[^\n]*onnxruntime cannot run it: [^\n]*$"):
         FloatReference(path)
+
+
+def test_what_onnxruntime_reads_and_cannot_run_is_one_line(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]>
+        g (float[2] x) => (float[N] y) { i = Cast <to = 7> (x)  y = Gather(x, i) }"""
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    reference = FloatReference(tmp_path / "m.onnx")
+    with pytest.raises(CompileError, match="onnxruntime cannot run it") as caught:
+        reference({"x": np.array([9, 9], np.float32)})
+    assert str(tmp_path / "m.onnx") in str(caught.value)

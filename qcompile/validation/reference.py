@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcompile.errors import CompileError
+from qcompile.importer.opset import one_line
 from qcompile.target import Arrays
 
 
@@ -27,12 +28,25 @@ class FloatReference:
             CompileError: No such file, or onnxruntime cannot run it.
         """
         self.sha256 = fingerprint(path)
+        self._where = str(path)
         self._session = open_session(path, where=str(path))
         self._names = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
-        """Run once and return the outputs by name."""
-        return dict(zip(self._names, self._session.run(None, dict(inputs)), strict=True))
+        """Run once and return the outputs by name.
+
+        Raises:
+            CompileError: onnxruntime reads the model and cannot run it.
+        """
+        try:
+            outputs = self._session.run(None, dict(inputs))
+        except Exception as error:  # onnxruntime has no common base class of its own
+            raise CompileError(
+                f"onnxruntime cannot run it: {one_line(error)}",
+                where=self._where,
+                hint="validate without --reference",
+            ) from error
+        return dict(zip(self._names, outputs, strict=True))
 
 
 def open_session(model: Path | bytes, *, where: str, options: Any = None) -> Any:
