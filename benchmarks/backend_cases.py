@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnx.backend.test.case.test_case import TestCase
@@ -117,7 +119,7 @@ def run(case: TestCase) -> tuple[str, str]:
     return "passed", ""
 
 
-def answers(case: TestCase):
+def answers(case: TestCase) -> Iterator[tuple[list[Any], Any]]:
     """Yield expected and computed outputs of every data set."""
     model = case.model or onnx.load(Path(str(case.model_dir)) / "model.onnx")
     rep = QcompileBackend.prepare(model)
@@ -126,7 +128,7 @@ def answers(case: TestCase):
         yield [_normalize_tensor(item) for item in expected], got
 
 
-def stored(folder: Path, model: onnx.ModelProto):
+def stored(folder: Path, model: onnx.ModelProto) -> list[tuple[list[Any], list[Any]]]:
     """Return the data sets in a case's folder."""
     sets = []
     for data in sorted(folder.glob("test_data_set_*")):
@@ -142,7 +144,7 @@ def stored(folder: Path, model: onnx.ModelProto):
     return sets
 
 
-def read(path: Path, kind: onnx.TypeProto):
+def read(path: Path, kind: onnx.TypeProto) -> Any:
     """Return the value in a .pb file."""
     if kind.HasField("sequence_type"):
         sequence = onnx.SequenceProto.FromString(path.read_bytes())

@@ -27,8 +27,8 @@ result.model, result.modified
 
 `qcompile passes run MODEL.onnx --pass fold_batch_norm -o OUT.onnx` does the same.
 
-The examples are graphs in ONNX's text syntax. They are tested, and shown without the nodes that
-nothing reads any more: `onnx_ir.passes.common.RemoveUnusedNodesPass` removes those.
+The examples are graphs in ONNX's text syntax. They are tested, and shown without the nodes
+that nothing reads any more: `onnx_ir.passes.common.RemoveUnusedNodesPass` removes those.
 """
 NOTE = "<!-- Written by docs/generate.py from the docstrings. -->\n"
 

@@ -28,9 +28,7 @@ CONSTANTS: dict[str, np.ndarray] = {
 def net(text: str) -> ir.Model:
     """Return the network; every graph input but x becomes a seeded random weight."""
     used = {
-        name: array
-        for name, array in CONSTANTS.items()
-        if re.search(rf"[( ]{name}[,)]", text)
+        name: array for name, array in CONSTANTS.items() if re.search(rf"[( ]{name}[,)]", text)
     }
     head, arrow, tail = text.partition("=>")
     types = {"float32": "float", "int64": "int64", "bool": "bool"}
