@@ -53,6 +53,7 @@ from qcompile.passes.remove_identities import RemoveIdentities
 from qcompile.passes.resolve_auto_pad import ResolveAutoPad
 from qcompile.passes.retarget_activations import RetargetActivations
 from qcompile.passes.split_to_slices import SplitToSlices
+from qcompile.passes.sum_to_add import SumToAdd
 from qcompile.passes.widen_resize import WidenResize
 from qcompile.pipeline import AfterPass, run_passes
 from qcompile.quantization import Quantized, is_quantized, quantize
@@ -83,6 +84,7 @@ def float_passes() -> tuple[PassBase, ...]:
         LowerDepthToSpace(),
         WidenResize(),
         PReluToLeakyRelu(),
+        SumToAdd(),
         ReduceMeanToPool(),
         MergeTransposes(),
         FoldPad(),
