@@ -20,7 +20,7 @@ from qcompile.artifact.sealed import (
     read_sealed,
     refusal,
     refuse,
-    sha256,
+    unpack,
 )
 from qcompile.errors import CompileError
 from qcompile.host import host_arch, host_features
@@ -50,13 +50,14 @@ class Session:
                 machine.
         """
         path = Path(path)
-        contents = read_sealed(path)
+        contents = read_sealed(path, (MANIFEST,))
         manifest = read_manifest(path, contents)
         check_host(manifest, where=str(path), arch=host_arch(), features=host_features())
         self.target = str(manifest["target"])
         with tempfile.TemporaryDirectory(prefix="qcompile-") as folder:
             library = Path(folder) / LIBRARY
-            library.write_bytes(contents[LIBRARY])
+            if unpack(path, LIBRARY, library) != manifest["library"]:
+                refuse(path, f"{LIBRARY} is not what was packed (its sha256 differs)")
             try:
                 code = ctypes.CDLL(str(library))
                 text = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(code, SYMBOL)))
@@ -104,10 +105,10 @@ SYMBOL = "model_interface"
 
 
 def read_manifest(path: Path, contents: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return the manifest, after a look at what a run relies on.
+    """Return what a run relies on: target, arch, features, and the sha256 of the library.
 
     Raises:
-        CompileError: Another format, or a library that is not what was packed.
+        CompileError: Another format, or no manifest.
     """
     try:
         manifest = json.loads(contents[MANIFEST])
@@ -117,9 +118,9 @@ def read_manifest(path: Path, contents: Mapping[str, bytes]) -> dict[str, Any]:
         raise refusal(path, f"manifest.json is no manifest: {error}") from error
     if found != FORMAT:
         refuse(path, f"artifact format {found}, this qcompile reads format {FORMAT}")
-    if sealed != sha256(contents[LIBRARY]):
-        refuse(path, f"{LIBRARY} is not what was packed (its sha256 differs)")
-    return dict(zip(("target", "arch", "features"), machine, strict=True))
+    return dict(
+        zip(("target", "arch", "features", "library"), (*machine, str(sealed)), strict=True)
+    )
 
 
 def check_array(tensor: Tensor, array: object) -> None:

@@ -26,6 +26,9 @@ MANIFEST, LIBRARY, GRAPH, QDQ, GOLDEN = ENTRIES = (
 )
 SEAL = "qcompile artifact, manifest sha256 "
 SHA256_DIGITS = 64
+PIECE = 1 << 20
+"""Bytes that are unpacked at once."""
+
 RECOMPILE = "compile the model again"
 
 
@@ -65,8 +68,10 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def read_sealed(path: Path) -> dict[str, bytes]:
-    """Return every entry; the manifest is what the seal says, the others are not checked.
+def read_sealed(path: Path, wanted: Collection[str] = ENTRIES) -> dict[str, bytes]:
+    """Return the wanted entries, the manifest among them, which is what the seal says.
+
+    The others are not checked here.
 
     Raises:
         CompileError: It is missing, truncated, tampered with, or not an artifact.
@@ -79,7 +84,7 @@ def read_sealed(path: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as archive:
             if sorted(archive.namelist()) != sorted(ENTRIES):
                 refuse(path, "not a qcompile artifact: its entries are others")
-            contents = {name: archive.read(name) for name in ENTRIES}
+            contents = {name: archive.read(name) for name in wanted}
             seal = archive.comment
     except OSError as error:
         raise CompileError(f"cannot read: {error.strerror}", where=str(path)) from error
@@ -92,6 +97,27 @@ def read_sealed(path: Path) -> dict[str, bytes]:
     if seal != (SEAL + sha256(contents[MANIFEST])).encode():
         refuse(path, "manifest.json is not what was packed (its sha256 differs)")
     return contents
+
+
+def unpack(path: Path, name: str, target: Path) -> str:
+    """Write an entry to a file, a piece at a time, and return its sha256.
+
+    Raises:
+        CompileError: It cannot be read or written.
+    """
+    digest = hashlib.sha256()
+    try:
+        with (
+            zipfile.ZipFile(path) as archive,
+            archive.open(name) as source,
+            target.open("wb") as file,
+        ):
+            while piece := source.read(PIECE):
+                digest.update(piece)
+                file.write(piece)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise refusal(path, f"{name} cannot be unpacked: {error}") from error
+    return digest.hexdigest()
 
 
 def refusal(path: Path, reason: str) -> CompileError:
