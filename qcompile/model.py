@@ -23,6 +23,7 @@ from qcompile.host import host_arch, host_features
 from qcompile.importer.opset import one_line
 from qcompile.report import CompileReport, compile_report
 from qcompile.target import Arrays, Lowering, Runner, Target
+from qcompile.tensors import Tensor
 from qcompile.tuning import replayed
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class CompiledModel:
         Raises:
             CompileError: A wrong name, shape or type, or a float that is not finite.
         """
-        check_inputs(self.inputs, inputs)
+        check_inputs(self._input_tensors, inputs)
         return self._runner(inputs)
 
     def validate(
@@ -206,6 +207,10 @@ class CompiledModel:
                     where=artifact.LIBRARY,
                     hint="compile the model again",
                 ) from error
+
+    @cached_property
+    def _input_tensors(self) -> tuple[Tensor, ...]:
+        return tuple(map(Tensor.of, self.inputs))
 
     @property
     def _contents(self) -> Artifact:

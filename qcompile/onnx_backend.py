@@ -19,6 +19,7 @@ from qcompile.data.run_inputs import check_inputs
 from qcompile.errors import CompileError
 from qcompile.model import CompiledModel
 from qcompile.target import Runner
+from qcompile.tensors import Tensor
 
 Array = npt.NDArray[np.generic]
 
@@ -161,7 +162,7 @@ class Ready:
             for name, array in arrays.items()
         }
         try:
-            check_inputs(self.model.inputs, finite)
+            check_inputs(list(map(Tensor.of, self.model.inputs)), finite)
         except CompileError as error:
             raise BackendIsNotSupposedToImplementIt(str(error)) from error
         outputs = self.runner(arrays)

@@ -22,10 +22,11 @@ from qcompile.artifact.sealed import (
     refuse,
     unpack,
 )
+from qcompile.data.run_inputs import check_inputs
 from qcompile.errors import CompileError
 from qcompile.host import host_arch, host_features
 from qcompile.targets.runner import LibraryRunner
-from qcompile.tensors import Tensor, read_interface
+from qcompile.tensors import read_interface
 
 Array = npt.NDArray[np.generic]
 
@@ -75,12 +76,7 @@ class Session:
         Raises:
             CompileError: A wrong name, shape or type, or a float that is not finite.
         """
-        for name in inputs.keys() ^ {each.name for each in self.inputs}:
-            what = "no array for it" if name not in inputs else "the model has no such input"
-            names = ", ".join(each.name for each in self.inputs)
-            raise CompileError(what, where=f"input {name!r}", hint=f"inputs: {names}")
-        for each in self.inputs:
-            check_array(each, inputs[each.name])
+        check_inputs(self.inputs, inputs)
         return self._runner(inputs)
 
     def bind(
@@ -121,20 +117,3 @@ def read_manifest(path: Path, contents: Mapping[str, bytes]) -> dict[str, Any]:
     return dict(
         zip(("target", "arch", "features", "library"), (*machine, str(sealed)), strict=True)
     )
-
-
-def check_array(tensor: Tensor, array: object) -> None:
-    """Refuse an array that does not fit an input.
-
-    Raises:
-        CompileError: No array, another type or shape, NaN or infinity.
-    """
-    where = f"input {tensor.name!r}"
-    if not isinstance(array, np.ndarray):
-        raise CompileError(f"got {type(array).__name__}, it takes a NumPy array", where=where)
-    if (array.dtype, array.shape) != (tensor.dtype, tensor.shape):
-        raise CompileError(
-            f"got {array.dtype}{list(array.shape)}, it takes {tensor}", where=where
-        )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise CompileError("it holds NaN or infinity", where=where)

@@ -72,11 +72,11 @@ def test_wrong_arrays_are_refused(path: Path) -> None:
     shape = session.inputs[0].shape
     x = np.zeros(shape, np.float32)
     for inputs, message in (
-        ({}, "no array for it"),
-        ({"x": x, "z": x}, "no such input"),
+        ({}, "no array for input"),
+        ({"x": x, "z": x}, "has no input"),
         ({"x": x.astype(np.float64)}, "got float64"),
-        ({"x": x[..., :1]}, "it takes float32"),
-        ({"x": np.full_like(x, np.nan)}, "NaN"),
+        ({"x": x[..., :1]}, "it takes"),
+        ({"x": np.full_like(x, np.nan)}, "nan at"),
     ):
         with pytest.raises(CompileError, match=message):
             session.run(inputs)

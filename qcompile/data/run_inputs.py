@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import onnx_ir as ir
 
 from qcompile.errors import CompileError
-from qcompile.report import sizes
-from qcompile.target import Arrays
+from qcompile.tensors import Tensor
 
 
-def check_inputs(inputs: Sequence[ir.Value], arrays: Arrays) -> None:
-    """Refuse arrays that are not what the graph inputs say.
+def check_inputs(inputs: Sequence[Tensor], arrays: Mapping[str, object]) -> None:
+    """Refuse arrays that are not what the inputs say.
 
     Raises:
         CompileError: A missing or unknown name, another type or shape, NaN or infinity.
     """
-    names = [str(value.name) for value in inputs]
+    names = [each.name for each in inputs]
     for name in arrays:
         if name not in names:
             raise CompileError(
@@ -27,22 +25,19 @@ def check_inputs(inputs: Sequence[ir.Value], arrays: Arrays) -> None:
                 where="inputs",
                 hint=nearest(name, names),
             )
-    for value in inputs:
-        name = str(value.name)
-        if name not in arrays:
+    for each in inputs:
+        if each.name not in arrays:
             raise CompileError(
-                f"no array for input {name!r}",
+                f"no array for input {each.name!r}",
                 where="inputs",
                 hint=f"given: {', '.join(sorted(arrays)) or 'nothing'}",
             )
-        check_array(value, arrays[name])
+        check_array(each, arrays[each.name])
 
 
-def check_array(value: ir.Value, array: object) -> None:
+def check_array(tensor: Tensor, array: object) -> None:
     """Refuse an array that does not fit one input."""
-    where = f"input {value.name!r}"
-    assert value.dtype is not None
-    dtype, shape = value.dtype.numpy(), sizes(value)
+    where, dtype, shape = f"input {tensor.name!r}", tensor.dtype, tensor.shape
     if not isinstance(array, np.ndarray):
         raise CompileError(
             f"got {type(array).__name__}, it takes a NumPy array",
