@@ -44,10 +44,11 @@ class Isa:
         taps: Bytes that `lane_dot` sums into a lane: 4 or 1.
         lane_dot: (acc, a, w) -> the new accumulator; a and w are int8[taps * lanes], or
             int16[lanes] where taps is 1.
-        narrow: (t, the real results of the vectors of a quad, epilogue) -> what is stored, in
-            natural order; None where plain shuffles are as good.
-        joined: Vectors of neighbouring channels, in natural order, that `narrow` takes at
-            most in dense kernels; 1 where each is stored by itself.
+        narrow: (real results t of 1 to `joined` vectors, epilogue) -> what is stored of them,
+            one after the other; None where plain casts are as good.
+        narrow_quad: The same of the four vectors of a quad (`interleave.channel_order`), whose
+            channels are then in natural order.
+        joined: Vectors that `narrow` takes at most; 1 where each is stored by itself.
         operand_cost: Instructions that make one pixel's share of an operand, for each dot.
         weight_cost: Instructions that load a register of weights; 0 where dots take it from
             memory.
@@ -78,6 +79,7 @@ class Isa:
     lane_dot: Callable[[Expr, Expr, Expr], Expr]
     tvm_target: Mapping[str, Any] = dataclasses.field(hash=False)
     narrow: Callable[[Sequence[Expr], Epilogue], Expr] | None = None
+    narrow_quad: Callable[[Sequence[Expr], Epilogue], Expr] | None = None
     joined: int = 1
     lookup: Callable[[Any, Expr], Expr] | None = None
     looked_up: int = 0

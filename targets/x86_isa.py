@@ -9,7 +9,8 @@ from typing import Any
 from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr, Isa
-from qcompile.targets.kernels.epilogue import Epilogue
+from qcompile.targets.kernels.blocks import part
+from qcompile.targets.kernels.epilogue import Epilogue, rounded, splat
 
 
 def _broadcast(lanes: int) -> Any:
@@ -57,16 +58,70 @@ def _vpmaddwd(a: Expr, w: Expr) -> Expr:
     return tir.call_llvm_pure_intrin("int32x8", "llvm.x86.avx2.pmadd.wd", a, w)
 
 
-def _avx512_narrow(results: Sequence[Expr], epilogue: Epilogue) -> Expr:
-    """Three packs; LLVM makes eleven instructions of the same as shuffles."""
-    vectors = [epilogue.widest(t, lanes=16) for t in results]
-    words = [
-        tir.call_llvm_pure_intrin("int16x32", "llvm.x86.avx512.packssdw.512", *pair)
-        for pair in (vectors[:2], vectors[2:])
-    ]
-    name = {"uint8": "llvm.x86.avx512.packuswb.512", "int8": "llvm.x86.avx512.packsswb.512"}
-    packed = tir.call_llvm_pure_intrin("int8x64", name[epilogue.dtype], *words)
-    return tir.reinterpret(f"{epilogue.dtype}x64", packed)
+@dataclasses.dataclass(frozen=True)
+class Packs:
+    """The saturating packs of a register width, which work on its 16-byte parts.
+
+    Attributes:
+        lanes: int32 lanes of a register.
+        words: Intrinsic: two registers of int32 -> int16.
+        unsigned: Intrinsic: two registers of int16 -> uint8.
+        signed: Intrinsic: two registers of int16 -> int8.
+    """
+
+    lanes: int
+    words: str
+    unsigned: str
+    signed: str
+
+    def narrow_quad(self, results: Sequence[Expr], epilogue: Epilogue) -> Expr:
+        """Three packs of four vectors; what they mix up, the quad's order has mixed before."""
+        saturated = epilogue.bounded
+        lanes = self.lanes
+        vectors = [
+            rounded(t, lanes) if saturated else epilogue.widest(t, lanes=lanes)
+            for t in results
+        ]
+        words = [self._words(*vectors[i : i + 2]) for i in range(0, len(vectors), 2)]
+        if saturated and epilogue.zero_point:
+            point = splat("int16", epilogue.zero_point, 2 * lanes)
+            words = [
+                tir.call_llvm_pure_intrin(f"int16x{2 * lanes}", "llvm.sadd.sat", word, point)
+                for word in words
+            ]
+        name = self.signed if epilogue.dtype == "int8" else self.unsigned
+        packed = tir.call_llvm_pure_intrin(f"int8x{4 * lanes}", name, words[0], words[-1])
+        stored = tir.reinterpret(f"{epilogue.dtype}x{4 * lanes}", packed)
+        return epilogue.clamp_stored(stored, lanes=4 * lanes) if saturated else stored
+
+    def narrow(self, results: Sequence[Expr], epilogue: Epilogue) -> Expr:
+        """The same in natural order: one more permutation, of dwords."""
+        lanes = self.lanes
+        packed = self.narrow_quad(results, epilogue)
+        dwords = tir.reinterpret(f"int32x{lanes}", packed)
+        parts = lanes // 4
+        order = [4 * part + t for t in range(4) for part in range(parts)]
+        natural = tir.reinterpret(
+            f"{epilogue.dtype}x{4 * lanes}", tir.Shuffle([dwords], order)
+        )
+        return natural if len(results) == 4 else part(natural, 0, lanes, len(results))
+
+    def _words(self, first: Expr, second: Expr | None = None) -> Expr:
+        """Return int16 of two vectors, or twice of one."""
+        second = first if second is None else second
+        name = f"int16x{2 * self.lanes}"
+        return tir.call_llvm_pure_intrin(name, self.words, first, second)
+
+
+_PACKS512 = Packs(
+    16,
+    "llvm.x86.avx512.packssdw.512",
+    "llvm.x86.avx512.packuswb.512",
+    "llvm.x86.avx512.packsswb.512",
+)
+_PACKS256 = Packs(
+    8, "llvm.x86.avx2.packssdw", "llvm.x86.avx2.packuswb", "llvm.x86.avx2.packsswb"
+)
 
 
 def _vbmi_lookup(table: Any, indices: Expr) -> Expr:
@@ -95,7 +150,9 @@ _VNNI512 = Isa(
     weights=_weights(16),
     dot=_vnni_dot(16),
     lane_dot=_vnni_dot(16),
-    narrow=_avx512_narrow,
+    narrow=_PACKS512.narrow,
+    narrow_quad=_PACKS512.narrow_quad,
+    joined=4,
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "cascadelake"},
 )
 
@@ -120,6 +177,9 @@ AVXVNNI = Isa(
     weights=_weights(8),
     dot=_vnni_dot(8),
     lane_dot=_vnni_dot(8),
+    narrow=_PACKS256.narrow,
+    narrow_quad=_PACKS256.narrow_quad,
+    joined=4,
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "alderlake"},
 )
 
@@ -133,5 +193,8 @@ AVX2 = Isa(
     weights=_weights(8),
     dot=_avx2_dot,
     lane_dot=_avx2_dot,
+    narrow=_PACKS256.narrow,
+    narrow_quad=_PACKS256.narrow_quad,
+    joined=4,
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "haswell"},
 )

@@ -17,16 +17,16 @@ from qcompile.targets.kernels.epilogue import span
 
 
 class Registers:
-    """int32 vectors that the code generator keeps in registers, all indices being constants.
+    """Vectors that the code generator keeps in registers, all indices being constants.
 
     Each is an allocation of its own: TVM puts small ones of scope "global" on the stack, from
     where LLVM takes them, and asks its runtime for memory for any other.
     """
 
-    def __init__(self, count: int, lanes: int) -> None:
+    def __init__(self, count: int, lanes: int, dtype: str = "int32") -> None:
         self._every = [span(0, lanes)]
         self._buffers = [
-            tir.alloc_buffer((lanes,), "int32", scope="global") for _ in range(count)
+            tir.alloc_buffer((lanes,), dtype, scope="global") for _ in range(count)
         ]
 
     def __getitem__(self, index: int) -> Expr:
@@ -57,9 +57,9 @@ def gather(registers: Sequence[Expr], pixel: int, isa: Isa) -> Expr:
     return tir.Shuffle(list(registers), places)
 
 
-def part(vector: Expr, i: int, lanes: int) -> Expr:
-    """Return the i-th vector of a longer one."""
-    return tir.Shuffle([vector], list(range(i * lanes, (i + 1) * lanes)))
+def part(vector: Expr, i: int, lanes: int, count: int = 1) -> Expr:
+    """Return the i-th vector of a longer one, or so many from there on."""
+    return tir.Shuffle([vector], list(range(i * lanes, (i + count) * lanes)))
 
 
 def widened(buffer: Any, index: Expr, lanes: int, vectors: int) -> list[Expr]:

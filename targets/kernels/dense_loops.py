@@ -133,6 +133,7 @@ class DenseLoops:
             return result
 
         store = DenseStore(self.conv, self.multiplier, self.r, self.scale, self.addend, self.y)
+        finished = {}
         for p in range(self.pixels):
             sums = [
                 gather([total(p, v, i) for i in range(isa.rows)], p % isa.rows, isa)
@@ -141,7 +142,8 @@ class DenseLoops:
             if self.rows is not None:
                 term = self.rows[self.conv.row(position.n, position.w + p)]
                 sums = [each + tir.broadcast(term, lanes) for each in sums]
-            store.pixel(block, position, p, sums)
+            finished[0, p] = sums
+        store.tile(block, position, finished)
 
     def _chains(self, block: Block) -> int:
         """Return into how many independent sums the steps of a small tile are split."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tvm.script.ir_builder import tirx as tir
@@ -11,6 +13,7 @@ from qcompile.targets.isa import Expr
 from qcompile.targets.kernels import edges
 from qcompile.targets.kernels.blocks import part, power_of_two
 from qcompile.targets.kernels.epilogue import centered, rescale, span
+from qcompile.targets.layout import Layout
 
 if TYPE_CHECKING:
     from qcompile.targets.kernels.dense_conv import DenseConv
@@ -40,6 +43,25 @@ class Position:
     w: Expr
 
 
+Pixel = tuple[int, int]
+"""Line and column inside a tile."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A vector of output channels of a pixel.
+
+    Attributes:
+        pixel: Where in the tile.
+        vector: Which of the block.
+        total: The sum, int32[lanes].
+    """
+
+    pixel: Pixel
+    vector: int
+    total: Expr
+
+
 @dataclasses.dataclass(frozen=True)
 class DenseStore:
     """What finishing a pixel needs: the kernel and its buffers.
@@ -54,78 +76,126 @@ class DenseStore:
     addend: Any
     y: Any
 
-    def pixel(self, block: Block, position: Position, p: int, sums: list[Expr]) -> None:
-        """Finish and store a pixel: as many vectors at once as the set narrows together."""
-        conv, isa = self.conv, self.conv.isa
+    def tile(self, block: Block, position: Position, sums: Mapping[Pixel, list[Expr]]) -> None:
+        """Finish and store a tile: as many results at once as the set narrows together.
+
+        Args:
+            block: The output channels.
+            position: The tile.
+            sums: Of every pixel, line by line, one for each vector of the block.
+        """
+        results = [
+            Result(pixel, v, total)
+            for pixel, totals in sums.items()
+            for v, total in enumerate(totals)
+        ]
+        most = self.conv.isa.joined if self._joins(block) else 1
+        done = 0
+        while done < len(results):
+            together = min(most, power_of_two(len(results) - done))
+            group = results[done : done + together]
+            if together > 1:
+                self._store_joined(block, position, group)
+            else:
+                self._store_vector(block, position, *group)
+            done += together
+
+    def _joins(self, block: Block) -> bool:
+        """Whether results are narrowed together: none ends inside the stored channels."""
+        conv = self.conv
         _, y, r = conv.views()
-        channels = conv.vectors * isa.lanes
+        channels = conv.vectors * conv.isa.lanes
         whole = all(layout.c_pad >= channels for layout in (y, *([r] if r else [])))
         whole = whole or not isinstance(block.first, int)
-        v = 0
-        while v < len(sums):
-            together = 1
-            if isa.narrow is not None and conv.epilogue.dtype != "float32" and whole:
-                together = min(isa.joined, power_of_two(len(sums) - v))
-            if together > 1:
-                self._store_joined(block, position, p, v, sums[v : v + together])
-            else:
-                self._store_vector(block, position, p, v, sums[v])
-            v += together
+        return whole and conv.isa.narrow is not None and conv.epilogue.dtype != "float32"
 
-    def _store_joined(
-        self, block: Block, position: Position, p: int, v: int, sums: list[Expr]
-    ) -> None:
-        conv, isa = self.conv, self.conv.isa
-        _, y, r = conv.views()
-        size = len(sums) * isa.lanes
-        channel = (block.first + v) * isa.lanes
-        residuals: list[Expr | None] = [None] * len(sums)
-        if r is not None:
-            index = r.at(position.n, position.h, position.w + p, channel)
-            stored = self._real(self.r[span(index, size)], size)
-            residuals = [part(stored, i, isa.lanes) for i in range(len(sums))]
-        if self.addend is not None:
-            starts = [channel + i * isa.lanes for i in range(len(sums))]
-            residuals = [self.addend[span(start, isa.lanes)] for start in starts]
-        results = [
-            rescale(
-                total,
-                self.multiplier[span(channel + i * isa.lanes, isa.lanes)],
-                lanes=isa.lanes,
-                residual=residual,
-                r_multiplier=None if residual is None else self._r_multiplier(),
-            )
-            for i, (total, residual) in enumerate(zip(sums, residuals, strict=True))
+    def _store_joined(self, block: Block, position: Position, results: list[Result]) -> None:
+        """Store results together, and those that are neighbours in memory at once."""
+        conv, lanes = self.conv, self.conv.isa.lanes
+        assert conv.isa.narrow is not None
+        _, y, _ = conv.views()
+        residuals = self._residuals(block, position, results)
+        reals = [
+            self._rescaled(block, result, residual)
+            for result, residual in zip(results, residuals, strict=True)
         ]
-        index = y.at(position.n, position.h, position.w + p, channel)
-        assert isa.narrow is not None
-        tir.buffer_store(self.y, isa.narrow(results, conv.epilogue), [span(index, size)])
+        stored = conv.isa.narrow(reals, conv.epilogue)
+        first = 0
+        for run in self._runs(block, results, y):
+            value = stored if run == len(results) else part(stored, first, lanes, run)
+            index = self._index(y, block, position, results[first])
+            tir.buffer_store(self.y, value, [span(index, run * lanes)])
+            first += run
 
-    def _store_vector(
-        self, block: Block, position: Position, p: int, v: int, acc: Expr
-    ) -> None:
+    def _residuals(
+        self, block: Block, position: Position, results: list[Result]
+    ) -> list[Expr | None]:
+        """Return what is added to results, float32[lanes] each, if anything."""
+        _, _, r = self.conv.views()
+        if r is None:
+            return [self._addend(block, result) for result in results]
+        lanes = self.conv.isa.lanes
+        found: list[Expr | None] = []
+        for run in self._runs(block, results, r):
+            index = self._index(r, block, position, results[len(found)])
+            stored = self.r[span(index, run * lanes)]
+            found += [self._real(part(stored, i, lanes), lanes) for i in range(run)]
+        return found
+
+    def _runs(self, block: Block, results: list[Result], layout: Layout) -> list[int]:
+        """Return how many results lie one after the other in a tensor, each time.
+
+        A pixel's do; the next pixel of the line follows where the block is the whole pixel.
+        """
+        whole = block.vectors * self.conv.isa.lanes == layout.c_pad
+        runs = [1]
+        for before, after in itertools.pairwise(results):
+            line, column = before.pixel
+            if after.pixel == before.pixel or (whole and after.pixel == (line, column + 1)):
+                runs[-1] += 1
+            else:
+                runs.append(1)
+        return runs
+
+    def _store_vector(self, block: Block, position: Position, result: Result) -> None:
         conv, lanes = self.conv, self.conv.isa.lanes
         _, y, r = conv.views()
-        channel = (block.first + v) * lanes
-        residual = r_multiplier = None
+        residual = self._addend(block, result)
         if r is not None:
-            index = r.at(position.n, position.h, position.w + p, channel)
-            room = self._room(block, v, r.c_pad)
+            index = self._index(r, block, position, result)
+            room = self._room(block, result.vector, r.c_pad)
             stored = edges.load(self.r, index, lanes, room, conv.r_dtype)
             residual = self._real(stored, lanes)
-            r_multiplier = self._r_multiplier()
-        if self.addend is not None:
-            residual, r_multiplier = self.addend[span(channel, lanes)], self._r_multiplier()
-        result = conv.epilogue.finish(
-            acc,
-            self.multiplier[span(channel, lanes)],
+        value = conv.epilogue.store(self._rescaled(block, result, residual), lanes=lanes)
+        index = self._index(y, block, position, result)
+        room = self._room(block, result.vector, y.c_pad)
+        edges.save(self.y, index, value, lanes, room, conv.epilogue.dtype)
+
+    def _rescaled(self, block: Block, result: Result, residual: Expr | None) -> Expr:
+        """Return a result as a real number, float32[lanes]."""
+        lanes = self.conv.isa.lanes
+        return rescale(
+            result.total,
+            self.multiplier[span(self._channel(block, result), lanes)],
             lanes=lanes,
             residual=residual,
-            r_multiplier=r_multiplier,
+            r_multiplier=None if residual is None else self._r_multiplier(),
         )
-        index = y.at(position.n, position.h, position.w + p, channel)
-        room = self._room(block, v, y.c_pad)
-        edges.save(self.y, index, result, lanes, room, conv.epilogue.dtype)
+
+    def _addend(self, block: Block, result: Result) -> Expr | None:
+        """Return the numbers that are added a channel, if any."""
+        if self.addend is None:
+            return None
+        return self.addend[span(self._channel(block, result), self.conv.isa.lanes)]
+
+    def _channel(self, block: Block, result: Result) -> Expr:
+        return (block.first + result.vector) * self.conv.isa.lanes
+
+    def _index(self, layout: Layout, block: Block, position: Position, result: Result) -> Expr:
+        """Return where a result lies in a tensor."""
+        line, column = result.pixel
+        channel = self._channel(block, result)
+        return layout.at(position.n, position.h + line, position.w + column, channel)
 
     def _real(self, stored: Expr, lanes: int) -> Expr:
         """Return the numbers of a stored residual, float32[lanes]."""

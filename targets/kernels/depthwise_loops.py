@@ -167,8 +167,8 @@ class DepthwiseLoops:
 
     def _narrow(self, results: list[Expr]) -> Expr:
         isa, epilogue = self.conv.isa, self.conv.epilogue
-        if isa.narrow is not None and epilogue.dtype != "float32":
-            return isa.narrow(results, epilogue)
+        if isa.narrow_quad is not None and epilogue.dtype != "float32":
+            return isa.narrow_quad(results, epilogue)
         return restore([epilogue.store(t, lanes=isa.lanes) for t in results], isa.lanes)
 
     def _r_multiplier(self) -> Expr:

@@ -31,12 +31,15 @@ class Epilogue:
         zero_point: Of the output; 0 for float32.
         lo: Lowest value, in the output's own units.
         hi: Highest value.
+        bounded: Whether |t| is known to stay below 2**31: then saturating conversions may do
+            what the clamp does.
     """
 
     dtype: str
     zero_point: int = 0
     lo: float = -math.inf
     hi: float = math.inf
+    bounded: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from qcompile.targets.kernels.depthwise_conv import DepthwiseConv
 from qcompile.targets.layout import Layout
 from qcompile.targets.plan import static_shape
 from qcompile.targets.rules.operands import (
+    WIDEST,
     array,
     dtype_of,
     epilogue_of,
@@ -57,13 +59,30 @@ def operands(node: ir.Node, emit: Emitter, source: Layout, target: Layout) -> di
         "x": source,
         "y": target,
         "isa": emit.isa,
-        "epilogue": epilogue_of(node),
+        "epilogue": epilogue_of(node, largest(node)),
     }
     if residual is not None:
         fields["residual"] = residual_layout(node, emit)
         fields["r_dtype"] = dtype_of(residual)
         fields["r_zero_point"] = node.attributes.get_int("r_zero_point", 0)
     return fields
+
+
+def largest(node: ir.Node) -> float:
+    """Return what |t| cannot exceed: all products and the bias of one sign, and the residual.
+
+    max over channels of (255 * sum |w| + |bias|) * |multiplier|, + 255 * |r_multiplier|
+    """
+    weight = np.abs(array(node, 1).astype(np.int64))
+    channel = 0 if node.op_type == ops.QCONV else weight.ndim - 1
+    sums = weight.sum(axis=tuple(axis for axis in range(weight.ndim) if axis != channel))
+    totals = WIDEST * sums + np.abs(array(node, 2).astype(np.int64))
+    most = float(np.max(totals * np.abs(array(node, 3).astype(np.float64)), initial=0.0))
+    if optional(node, 4) is None:
+        return most
+    if optional(node, 5) is None:
+        return math.inf  # a float residual may be anything
+    return most + WIDEST * abs(float(array(node, 5).item()))
 
 
 def residual_layout(node: ir.Node, emit: Emitter) -> Layout:

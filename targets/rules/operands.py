@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -53,11 +55,24 @@ def pair(node: ir.Node, name: str, first: int = 0) -> tuple[int, int]:
     return numbers[first], numbers[first + 1]
 
 
-def epilogue_of(node: ir.Node) -> Epilogue:
-    """Return the last step of an arithmetic operator."""
+EXACT = 2.0**31 - 2.0**8
+"""Real numbers below this become int32 without an overflow, rounding errors included."""
+
+WIDEST = 255
+"""The most that two numbers of 8 bits differ: a number and its zero point."""
+
+
+def epilogue_of(node: ir.Node, most: float = math.inf) -> Epilogue:
+    """Return the last step of an arithmetic operator.
+
+    Args:
+        node: The operator.
+        most: What |t| cannot exceed, as `qcompile.ops` names the real result.
+    """
     return Epilogue(
         dtype=dtype_of(node.outputs[0]),
         zero_point=node.attributes["y_zero_point"].as_int(),
         lo=node.attributes["lo"].as_float(),
         hi=node.attributes["hi"].as_float(),
+        bounded=most < EXACT,
     )

@@ -25,7 +25,7 @@ from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Layout, round_up
 from qcompile.targets.plan import static_shape
 from qcompile.targets.rules.conv import THREAD_MACS, rows_layout
-from qcompile.targets.rules.operands import array, dtype_of, epilogue_of, operand
+from qcompile.targets.rules.operands import WIDEST, array, dtype_of, epilogue_of, operand
 
 INT32 = ir.DataType.INT32
 FLOAT = ir.DataType.FLOAT
@@ -58,6 +58,7 @@ def emit_batch_matmul(node: ir.Node, emit: Emitter) -> None:
     a, b = operand(node, 0), operand(node, 1)
     middle = MIDDLE if dtype_of(b) == "uint8" else 0
     left, view, shift = left_side(a, emit)
+    depth, multiplier = static_shape(a)[-1], float(array(node, 2))
     product = _Product(
         left,
         view,
@@ -65,8 +66,8 @@ def emit_batch_matmul(node: ir.Node, emit: Emitter) -> None:
         b,
         points[1],
         centred=int(points[1][0]) == middle,
-        multiplier=np.full(_channels(node, emit), float(array(node, 2)), np.float32),
-        epilogue=epilogue_of(node),
+        multiplier=np.full(_channels(node, emit), multiplier, np.float32),
+        epilogue=epilogue_of(node, WIDEST**2 * depth * abs(multiplier)),
     )
     product.emit(node, emit)
 

@@ -155,7 +155,8 @@ def epilogues(draw: st.DrawFn) -> Epilogue:
     info = np.iinfo(dtype)
     zero_point = draw(st.integers(int(info.min), int(info.max)))
     lo, hi = draw(st.sampled_from([(-math.inf, math.inf), (zero_point, math.inf), (3, 90)]))
-    return Epilogue(dtype=dtype, zero_point=zero_point, lo=lo, hi=hi)
+    bounded = draw(st.booleans())  # no drawn sum reaches 2**31
+    return Epilogue(dtype=dtype, zero_point=zero_point, lo=lo, hi=hi, bounded=bounded)
 
 
 def reference(kernel: Kernel, given: Data) -> Array:

@@ -67,5 +67,8 @@ def epilogues(draw: st.DrawFn) -> Epilogue:
     dtype = draw(st.sampled_from(["uint8", "int8", "float32"]))
     zero_point = 0 if dtype == "float32" else draw(zero_points(dtype))
     return Epilogue(
-        dtype=dtype, zero_point=zero_point, hi=draw(st.sampled_from([90.0, np.inf]))
+        dtype=dtype,
+        zero_point=zero_point,
+        hi=draw(st.sampled_from([90.0, np.inf])),
+        bounded=draw(st.booleans()),
     )
