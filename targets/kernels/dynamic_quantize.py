@@ -8,12 +8,9 @@ from typing import Any
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as tir
 
-from qcompile.targets.isa import Expr
-from qcompile.targets.kernels.epilogue import rounded, vector
+from qcompile.targets.kernels.quotient import SAFE, quantized
 from qcompile.targets.kernels.strided import Spot, for_each
 from qcompile.targets.kernels.view import View
-
-HIGHEST = 255
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,20 +40,20 @@ class DynamicQuantize:
             zero_point = tir.arg("zero_point", tir.Buffer((1,), "uint8"))
             y = tir.arg("y", tir.Buffer((self.y.layout.size,), "uint8"))
 
-            def step(x_spot: Spot, y_spot: Spot) -> None:
-                lanes = x_spot.lanes
-                integer = tir.cast(zero_point[0], "int32")
-                shift = _spread(tir.cast(integer, "float32"), lanes)
-                quotient = x_spot.load(x) / Spot(0, 0, lanes).load(scale)
-                lowest, highest = -shift, _spread(tir.float32(HIGHEST), lanes) - shift
-                clamped = tir.Select(quotient > lowest, quotient, lowest)
-                clamped = tir.Select(clamped < highest, clamped, highest)
-                number = rounded(clamped, lanes) + _spread(integer, lanes)
-                y_spot.store(y, tir.cast(number, vector("uint8", lanes)))
+            def quantize(divide: bool) -> None:
+                def step(x_spot: Spot, y_spot: Spot) -> None:
+                    number, shift = x_spot.load(x), tir.cast(zero_point[0], "int32")
+                    stored = quantized(
+                        number, scale[0], "uint8", shift, x_spot.lanes, divide=divide
+                    )
+                    y_spot.store(y, stored)
 
-            for_each((source, self.y), step, lanes=self.lanes, parallel=self.parallel)
+                for_each((source, self.y), step, lanes=self.lanes, parallel=self.parallel)
+
+            safe = tir.And(scale[0] >= tir.float32(1 / SAFE), scale[0] <= tir.float32(SAFE))
+            with tir.If(safe):
+                with tir.Then():
+                    quantize(divide=False)
+                with tir.Else():
+                    quantize(divide=True)
         return builder.get()
-
-
-def _spread(number: Expr, lanes: int) -> Expr:
-    return number if lanes == 1 else tir.broadcast(number, lanes)

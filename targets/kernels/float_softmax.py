@@ -11,7 +11,7 @@ from tvm.script.ir_builder import tirx as tir
 from qcompile.targets.isa import Expr
 from qcompile.targets.kernels.epilogue import span
 from qcompile.targets.kernels.float_functions import exp_below
-from qcompile.targets.kernels.kept import kept
+from qcompile.targets.kernels.kept import kept, spread
 from qcompile.targets.kernels.partial_sums import WIDTH, add, combined, greater
 from qcompile.targets.kernels.pixels import over_channels
 from qcompile.targets.kernels.row_output import RowOutput
@@ -92,7 +92,7 @@ class FloatSoftmax:
         greatest = combined(size, masked, greater, -float("inf"))
 
         def exponentials(first: Expr, lanes: int) -> Expr:
-            below = masked(first, lanes) - _spread(greatest, lanes)
+            below = masked(first, lanes) - spread(greatest, lanes)
             e = exp_below(kept(below), lanes)
             tir.buffer_store(own, e, [span(start + first, lanes)])
             return e
@@ -102,10 +102,6 @@ class FloatSoftmax:
 
         def finish(first: Expr, lanes: int) -> None:
             e = own[span(start + first, lanes)]
-            self.output.store(buffers, row, first, size, e * _spread(share, lanes), lanes)
+            self.output.store(buffers, row, first, size, e * spread(share, lanes), lanes)
 
         over_channels(size, WIDTH, finish)
-
-
-def _spread(number: Expr, lanes: int) -> Expr:
-    return number if lanes == 1 else tir.broadcast(number, lanes)

@@ -1,4 +1,4 @@
-"""Name an intermediate result of a kernel, so that it is computed once."""
+"""Intermediate results of a kernel: computed once, or one number in every lane."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def kept(x: Expr) -> Expr:
     place = [span(0, kind.lanes)]
     tir.buffer_store(held, x, place)
     return held[place[0]]
+
+
+def spread(number: Expr, lanes: int) -> Expr:
+    """Return a scalar in every lane of a vector."""
+    return number if lanes == 1 else tir.broadcast(number, lanes)

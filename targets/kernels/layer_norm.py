@@ -10,7 +10,7 @@ from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr
 from qcompile.targets.kernels.epilogue import span
-from qcompile.targets.kernels.kept import kept
+from qcompile.targets.kernels.kept import kept, spread
 from qcompile.targets.kernels.partial_sums import WIDTH, add, add_square, combined
 from qcompile.targets.kernels.pixels import over_channels
 from qcompile.targets.kernels.row_output import RowOutput
@@ -64,7 +64,7 @@ class LayerNorm:
                 mean = kept(combined(size, numbers, add, 0.0) / count)
 
                 def centred(first: Expr, lanes: int) -> Expr:
-                    return numbers(first, lanes) - _spread(mean, lanes)
+                    return numbers(first, lanes) - spread(mean, lanes)
 
                 squares = combined(size, centred, add, 0.0, take=add_square)
                 variance = kept(squares / count)
@@ -73,7 +73,7 @@ class LayerNorm:
 
                 def finish(first: Expr, lanes: int) -> None:
                     here = span(first, lanes)
-                    even = kept(centred(first, lanes) * _spread(steepness, lanes))
+                    even = kept(centred(first, lanes) * spread(steepness, lanes))
                     scaled = (
                         even * gamma[here]
                         if beta is None
@@ -83,7 +83,3 @@ class LayerNorm:
 
                 over_channels(size, WIDTH, finish)
         return builder.get()
-
-
-def _spread(number: Expr, lanes: int) -> Expr:
-    return number if lanes == 1 else tir.broadcast(number, lanes)

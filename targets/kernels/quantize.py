@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr
-from qcompile.targets.kernels.epilogue import Epilogue, splat, vector
+from qcompile.targets.kernels.epilogue import splat, vector
 from qcompile.targets.kernels.halo import fill_halo
-from qcompile.targets.kernels.strided import Spot, for_each
+from qcompile.targets.kernels.quotient import quantized, steps
+from qcompile.targets.kernels.strided import NARROW, Spot, for_each
 from qcompile.targets.kernels.view import View, align
 
 PACKED = 4
@@ -23,7 +23,7 @@ PACKED = 4
 class Quantize:
     """`func(x, scale[1], y)`: y = clamp(rint(x / scale) + zero_point); NaN gives the lowest.
 
-    The quotient is a float32 division, as ONNX says, not a product with the reciprocal.
+    The quotient is that of a float32 division, as ONNX says; see `quotient`.
 
     Attributes:
         y: The quantized tensor.
@@ -31,6 +31,7 @@ class Quantize:
             default they lie in that order.
         dtype: "uint8" or "int8".
         zero_point: Of y.
+        divide: Whether to divide, for a scale that `quotient.must_divide` says.
         lanes: Elements of a vector.
         parallel: Whether threads share the work.
     """
@@ -39,6 +40,7 @@ class Quantize:
     x: View | None = None
     dtype: str
     zero_point: int
+    divide: bool = False
     lanes: int = 16
     parallel: bool = False
 
@@ -65,35 +67,63 @@ class Quantize:
         return builder.get()
 
     def _quantized(self, spot: Spot, x: Any, scale: Any) -> Expr:
-        step = Spot(0, 0, spot.lanes).load(scale)
-        return quantized(spot.load(x), step, self.dtype, self.zero_point, spot.lanes)
+        number = spot.load(x)
+        return quantized(
+            number, scale[0], self.dtype, self.zero_point, spot.lanes, divide=self.divide
+        )
 
     def _pack_pixels(self, source: View, x: Any, scale: Any, y: Any) -> None:
-        """Emit the interleaving of at most four planes: a vector of pixels at a time.
-
-        The quantized vectors of the planes become the bytes of one vector of 32-bit numbers.
-        """
+        """Emit the loops over pixels that are stored as 32-bit numbers, a vector at a time."""
         first = self.y.slice((0, 0, 0, 0), self._plane)
         plane = source.slice((0, 0, 0, 0), self._plane)
+        neighbours = source.strides[1] == 1 and source.strides[3] == PACKED - 1
 
         def step(x_spot: Spot, y_spot: Spot) -> None:
-            lanes = x_spot.lanes
-            pixels = splat("int32", 0, lanes)
-            for channel in range(self.y.shape[1]):
-                start = x_spot.start + channel * source.strides[1]
-                number = self._quantized(dataclasses.replace(x_spot, start=start), x, scale)
-                byte = tir.bitwise_and(
-                    tir.cast(number, vector("int32", lanes)), splat("int32", 255, lanes)
-                )
-                pixels = tir.bitwise_or(
-                    pixels, tir.shift_left(byte, splat("int32", 8 * channel, lanes))
-                )
-            packed = tir.reinterpret(vector(self.dtype, PACKED * lanes), pixels)
-            Spot(y_spot.start, 1, PACKED * lanes).store(y, packed)
+            pack = self._spaced if neighbours else self._interleaved
+            Spot(y_spot.start, 1, PACKED * x_spot.lanes).store(y, pack(x_spot, x, scale))
 
         for_each(
             (plane, first), step, lanes=self.lanes, gather=self.lanes, parallel=self.parallel
         )
+
+    def _interleaved(self, spot: Spot, x: Any, scale: Any) -> Expr:
+        """Return pixels of at most four planes: a plane's numbers become bytes of 32 bits."""
+        lanes = spot.lanes
+        pixels = splat("int32", 0, lanes)
+        for channel in range(self.y.shape[1]):
+            start = spot.start + channel * self._source.strides[1]
+            number = dataclasses.replace(spot, start=start).load(x)
+            byte = steps(
+                number, scale[0], self.dtype, self.zero_point, lanes, divide=self.divide
+            )
+            if self.dtype == "int8":
+                byte = tir.bitwise_and(byte, splat("int32", 255, lanes))
+            pixels = tir.bitwise_or(
+                pixels, tir.shift_left(byte, splat("int32", 8 * channel, lanes))
+            )
+        return tir.reinterpret(vector(self.dtype, PACKED * lanes), pixels)
+
+    def _spaced(self, spot: Spot, x: Any, scale: Any) -> Expr:
+        """Return pixels whose three floats are neighbours: a byte of any value follows each.
+
+        First four pixels, three 32-bit numbers, go into a quarter of the vector each.
+        """
+        lanes, three = spot.lanes, PACKED - 1
+        parts = [
+            self._quantized(Spot(spot.start + i * lanes, 1, lanes), x, scale)
+            for i in range(three)
+        ]
+        parts.append(parts[-1])
+        if lanes < PACKED:
+            return tir.Shuffle(parts, _spread(three, PACKED, lanes))
+        joined = tir.Shuffle(parts, list(range(PACKED * lanes)))
+        numbers = tir.reinterpret(vector("int32", lanes), joined)
+        apart = tir.Shuffle([numbers], _spread(three, PACKED, lanes // PACKED))
+        stored = tir.reinterpret(vector(self.dtype, PACKED * lanes), apart)
+        quarter = _spread(three, PACKED, PACKED)
+        size = PACKED * PACKED
+        order = [i * size + place for i in range(lanes // PACKED) for place in quarter]
+        return tir.Shuffle([stored], order)
 
     @property
     def _source(self) -> View:
@@ -108,11 +138,18 @@ class Quantize:
 
     @property
     def _packs(self) -> bool:
-        """Whether y is a whole image of lines whose pixels are one 32-bit number each."""
-        layout = self.y.layout
+        """Whether y is a whole image of lines whose pixels are one 32-bit number each.
+
+        Not where a pixel's four floats lie together, nor where `for_each` would go along
+        another axis than the lines.
+        """
+        layout, source = self.y.layout, self._source
         whole = layout.image and self.y == View.of(self.y.shape, layout)
-        whole = whole and self._source.shape == self.y.shape
-        return whole and layout.c_pad == PACKED and layout.w > 1
+        whole = whole and source.shape == self.y.shape
+        if not whole or layout.c_pad != PACKED or layout.w == 1:
+            return False
+        together = layout.c == PACKED and source.strides[1] == 1
+        return not together and (layout.w >= NARROW or 1 not in source.strides[0:3:2])
 
     @property
     def _plane(self) -> tuple[int, int, int, int]:
@@ -120,9 +157,6 @@ class Quantize:
         return n, 1, h, w
 
 
-def quantized(x: Expr, scale: Expr, dtype: str, zero_point: int, lanes: int) -> Expr:
-    """Return `clamp(rint(x / scale) + zero_point)` of float32 vectors; NaN is the lowest."""
-    lowest = splat("float32", np.iinfo(dtype).min - zero_point, lanes)
-    quotient = x / scale
-    ordered = tir.Select(quotient > lowest, quotient, lowest)
-    return Epilogue(dtype=dtype, zero_point=zero_point).store(ordered, lanes=lanes)
+def _spread(size: int, room: int, groups: int) -> list[int]:
+    """Return the elements of groups of `size` where each is to have room for more."""
+    return [group * size + min(i, size - 1) for group in range(groups) for i in range(room)]

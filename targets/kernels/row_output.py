@@ -10,7 +10,7 @@ from tvm.script.ir_builder import tirx as tir
 from qcompile.targets.isa import Expr
 from qcompile.targets.kernels.epilogue import span
 from qcompile.targets.kernels.kept import kept
-from qcompile.targets.kernels.quantize import quantized
+from qcompile.targets.kernels.quotient import quantized
 from qcompile.targets.layout import Layout
 
 
@@ -25,6 +25,7 @@ class RowOutput:
         q: Where its 8-bit form lies, if that is wanted.
         dtype: Of q.
         zero_point: Of q.
+        divide: Whether to divide, for a scale that `quotient.must_divide` says.
         factor: Whether there is a factor a channel before q.
     """
 
@@ -32,6 +33,7 @@ class RowOutput:
     q: Layout | None = None
     dtype: str = "uint8"
     zero_point: int = 0
+    divide: bool = False
     factor: bool = False
 
     def __post_init__(self) -> None:
@@ -84,6 +86,7 @@ class RowOutput:
         if self.factor:
             number = kept(number * buffers["factor"][span(first, lanes)])
         scale = buffers["scale"][0]
-        scale = scale if lanes == 1 else tir.broadcast(scale, lanes)
-        stored = quantized(number, scale, self.dtype, self.zero_point, lanes)
+        stored = quantized(
+            number, scale, self.dtype, self.zero_point, lanes, divide=self.divide
+        )
         tir.buffer_store(buffers["q"], stored, [span(row * self.q.c_pad + first, lanes)])

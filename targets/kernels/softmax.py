@@ -12,6 +12,7 @@ from tvm.script.ir_builder import tirx as tir
 from qcompile.targets.isa import Expr
 from qcompile.targets.kernels.epilogue import Epilogue, span, splat, vector
 from qcompile.targets.kernels.halo import fill_halo
+from qcompile.targets.kernels.kept import spread
 from qcompile.targets.kernels.lookup import ENTRIES
 from qcompile.targets.kernels.pixels import over_channels, over_pixels
 from qcompile.targets.layout import Layout
@@ -60,10 +61,10 @@ class Softmax:
 
                 def channels(first: Expr, lanes: int) -> None:
                     number = tir.cast(x[span(row + first, lanes)], vector("int32", lanes))
-                    entry = table[_spread(greatest[0], lanes) - number]
+                    entry = table[spread(greatest[0], lanes) - number]
                     share = tir.cast(entry, vector("float32", lanes))
-                    share = share * _spread(multiplier[0], lanes)
-                    share = share / _spread(tir.cast(total[0], "float32"), lanes)
+                    share = share * spread(multiplier[0], lanes)
+                    share = share / spread(tir.cast(total[0], "float32"), lanes)
                     result = self.epilogue.store(share, lanes=lanes)
                     tir.buffer_store(y, result, [span(self.y.at(n, h, w, first), lanes)])
 
@@ -92,7 +93,3 @@ class Softmax:
         greatest = tir.alloc_buffer((1,), "int32", scope="global")
         tir.buffer_store(greatest, tir.cast(best[0], "int32"), [0])
         return greatest
-
-
-def _spread(scalar: Expr, lanes: int) -> Expr:
-    return scalar if lanes == 1 else tir.broadcast(scalar, lanes)

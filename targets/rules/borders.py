@@ -9,6 +9,7 @@ from qcompile.graphs.qdq import real_constant
 from qcompile.targets.emitter import Emitter, zero_point_of
 from qcompile.targets.kernels.dequantize import Dequantize
 from qcompile.targets.kernels.quantize import Quantize
+from qcompile.targets.kernels.quotient import must_divide
 from qcompile.targets.kernels.view import View
 from qcompile.targets.plan import static_shape
 from qcompile.targets.rules.looking import looked_through
@@ -39,15 +40,17 @@ def quantize(node: ir.Node, emit: Emitter, source: ir.Value, view: View) -> None
         before = operand(first, 0).producer()
         assert before is not None
         first = before
+    scale = vector(first, 1)
     template = Quantize(
         x=view,
         y=emit.view(y),
         dtype=dtype_of(y),
         zero_point=_zero_point(first),
+        divide=must_divide(float(scale.item())),
         lanes=emit.isa.lanes,
         parallel=emit.worth_threads(emit.layout(y).size),
     )
-    emit.produce(node, template, [emit.plain(source), vector(first, 1)])
+    emit.produce(node, template, [emit.plain(source), scale])
 
 
 def emit_dequantize(node: ir.Node, emit: Emitter) -> None:

@@ -13,6 +13,7 @@ from qcompile.regions import constant, sole_user
 from qcompile.targets.emitter import Array, Buffer, Emitter, plain_layout
 from qcompile.targets.kernels.float_softmax import FloatSoftmax
 from qcompile.targets.kernels.layer_norm import LayerNorm
+from qcompile.targets.kernels.quotient import must_divide
 from qcompile.targets.kernels.row_output import RowOutput
 from qcompile.targets.kernels.view import View
 from qcompile.targets.plan import static_shape
@@ -135,6 +136,7 @@ def _output(group: RowGroup, emit: Emitter) -> tuple[RowOutput, list[Array]]:
         q=emit.layout(q),
         dtype=dtype_of(q),
         zero_point=grid.zero_point,
+        divide=must_divide(grid.scale),
         factor=group.factor is not None,
     )
     factor = [vector(group.factor, 1)] if group.factor is not None else []

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from qcompile.targets.kernels.dequantize import Dequantize
 from qcompile.targets.kernels.quantize import Quantize
+from qcompile.targets.kernels.quotient import must_divide
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Halo, Layout
 from tests.targets.buffers import LANES, Array, image, places, run, stored
@@ -133,6 +134,73 @@ def test_what_is_no_number_is_the_lowest(lanes: int, dtype: str, zero_point: int
         )
         with np.errstate(invalid="ignore", over="ignore"):
             check_quantize(template, 0, np.ascontiguousarray(x))
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_narrow_images_whose_columns_lie_together(lanes: int) -> None:
+    shape = (1, 3, 20, 5)
+    y = View.of(shape, Layout.spatial(shape, 4, Halo(1, 2, 0, 3)))
+    x = View.plain((1, 3, 5, 20)).transpose((0, 1, 3, 2))
+    check_transposed(Quantize(x=x, y=y, dtype="int8", zero_point=5, lanes=lanes), 1)
+
+
+def scales(rng: np.random.Generator, count: int) -> Array:
+    """Return scales of every kind: round ones, mantissas of ones, the ends of what is safe."""
+    mantissas = rng.integers(0, 1 << 23, count)
+    mantissas[: count // 4] = (1 << 23) - 1 - np.arange(count // 4)
+    mantissas[count // 4 : count // 2] = np.arange(count // 2 - count // 4)
+    exponents = rng.integers(-20, 8, count)
+    exponents[::5] = rng.choice([-100, -99, 98, 99], len(exponents[::5]))
+    return np.asarray(np.ldexp(1 + mantissas * 2.0**-23, exponents), np.float32)
+
+
+def hard_numbers(rng: np.random.Generator, scale: np.float32, count: int) -> Array:
+    """Return floats whose quotients are next to the middle of two integers, and all ends."""
+    steps = rng.integers(-260, 260, count) + 0.5
+    with np.errstate(over="ignore"):
+        near = (steps * scale).astype(np.float32).view(np.int32)
+    near += rng.integers(-3, 4, count, np.int32)
+    special = [np.nan, np.inf, -np.inf, 3.4e38, -3.4e38, 1e-45, -1e-45, 1e-38, 0.0, -0.0]
+    return np.concatenate([near.view(np.float32), np.array(special, np.float32)])
+
+
+def check_quotients(lanes: int, count: int, each: int) -> None:
+    """Check that what no division computes is what a division gives."""
+    rng = np.random.default_rng(0)
+    view = View.plain((each + 10,))
+    for number, scale in enumerate(scales(rng, count)):
+        dtype, zero_point = (("uint8", 0), ("uint8", 128), ("int8", -128))[number % 3]
+        assert not must_divide(float(scale))
+        x = hard_numbers(rng, scale, each)
+        template = Quantize(y=view, dtype=dtype, zero_point=zero_point, lanes=lanes)
+        got = run(template, [x, np.array([scale])], view.layout, dtype)
+        with np.errstate(all="ignore"):
+            expected = quantized(x, scale, zero_point, dtype)
+        np.testing.assert_array_equal(got, expected, err_msg=float(scale).hex())
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_quotients_as_of_a_division(lanes: int) -> None:
+    check_quotients(lanes, 20, 5_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", LANES)
+def test_quotients_as_of_a_division_many(lanes: int) -> None:
+    check_quotients(lanes, 100, 50_000)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("scale", [1e-45, 1e-38, 2.0**-101, 2.0**101, 3.4e38])
+def test_scales_that_are_divided_by(scale: float, lanes: int) -> None:
+    assert must_divide(scale)
+    x = hard_numbers(np.random.default_rng(1), np.float32(scale), 500)
+    view = View.plain(x.shape)
+    template = Quantize(y=view, dtype="uint8", zero_point=7, divide=True, lanes=lanes)
+    got = run(template, [x, np.array([scale], np.float32)], view.layout, "uint8")
+    with np.errstate(all="ignore"):
+        expected = quantized(x, np.float32(scale), 7, "uint8")
+    np.testing.assert_array_equal(got, expected)
 
 
 @st.composite
