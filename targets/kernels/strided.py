@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr
+from qcompile.targets.kernels.blocks import power_of_two
 from qcompile.targets.kernels.epilogue import span
 from qcompile.targets.kernels.view import View
 
@@ -63,7 +63,14 @@ Axis = tuple[int, tuple[int, ...]]
 
 
 def for_each(
-    views: Sequence[View], body: Body, *, lanes: int, gather: int = 16, parallel: bool = False
+    views: Sequence[View],
+    body: Body,
+    *,
+    lanes: int,
+    gather: int = 16,
+    narrowest: int | None = None,
+    starts: Sequence[Expr] | None = None,
+    parallel: bool = False,
 ) -> None:
     """Emit loops over views of one shape, in the order of the last one: the output.
 
@@ -75,36 +82,67 @@ def for_each(
         body: Called with one Spot a view.
         lanes: Widest vector where all is contiguous.
         gather: Widest vector where an operand is not.
+        narrowest: Least vector for what is left at the end of a line; as wide as the others by
+            default.
+        starts: Where each view begins, if not at its own offset.
         parallel: Whether threads share the outermost loop.
     """
     if 0 in views[0].shape:  # a Pad that crops all that it got
         return
-    *outer, (extent, strides) = nest(views)
-    if parallel and not outer:
+    axes = nest(views)
+    if parallel and len(axes) == 1:
+        (extent, strides), *_ = axes
         parts = next((parts for parts in PARTS if extent % parts == 0), 1)
-        extent //= parts
-        outer = [(parts, tuple(stride * extent for stride in strides))]
-    starts: list[Expr] = [view.offset for view in views]
-    with contextlib.ExitStack() as loops:
-        for depth, (size, steps) in enumerate(outer):
+        inner = extent // parts
+        axes = [(parts, tuple(stride * inner for stride in strides)), (inner, strides)]
+    starts = starts or [view.offset for view in views]
+    with loops(axes[:-1], starts, parallel=parallel) as places:
+        _line(axes[-1], places, body, lanes, gather, narrowest)
+
+
+@contextlib.contextmanager
+def loops(
+    axes: Sequence[Axis], starts: Sequence[Expr], *, parallel: bool = False
+) -> Iterator[list[Expr]]:
+    """Emit loops, and give where each view is inside of them; threads share the outermost."""
+    places = list(starts)
+    with contextlib.ExitStack() as opened:
+        for depth, (size, steps) in enumerate(axes):
             loop = tir.parallel if parallel and depth == 0 else tir.serial
-            index = loops.enter_context(loop(size))
-            starts = _advance(starts, steps, index)
-        widest = lanes if set(strides) <= {0, 1} else gather
-        width = min(widest, 1 << (extent.bit_length() - 1))
+            places = advance(places, steps, opened.enter_context(loop(size)))
+        yield places
 
-        def emit(position: Expr) -> None:
-            here = _advance(starts, strides, position)
-            body(*(Spot(*spot, width) for spot in zip(here, strides, strict=True)))
 
-        count = math.ceil(extent / width)
-        if count <= UNROLLED:
-            for index in range(count):
-                emit(min(index * width, extent - width))
-            return
+def _line(
+    axis: Axis,
+    starts: Sequence[Expr],
+    body: Body,
+    lanes: int,
+    gather: int,
+    narrowest: int | None,
+) -> None:
+    """Emit the vectors along the innermost axis."""
+    extent, strides = axis
+    width = min(lanes if set(strides) <= {0, 1} else gather, power_of_two(extent))
+
+    def emit(position: Expr, width: int) -> None:
+        here = advance(starts, strides, position)
+        body(*(Spot(*spot, width) for spot in zip(here, strides, strict=True)))
+
+    count, rest = divmod(extent, width)
+    last = min(width, max(narrowest or width, ceil_power_of_two(rest))) if rest else 0
+    if count + bool(rest) <= UNROLLED:
+        for index in range(count):
+            emit(index * width, width)
+        if rest:
+            emit(extent - last, last)
+    elif last in (0, width):
+        with tir.serial(count + bool(rest)) as index:
+            emit(tir.min(index * width, extent - width) if rest else index * width, width)
+    else:
         with tir.serial(count) as index:
-            exact = extent % width == 0
-            emit(index * width if exact else tir.min(index * width, extent - width))
+            emit(index * width, width)
+        emit(extent - last, last)
 
 
 def nest(views: Sequence[View]) -> list[Axis]:
@@ -153,8 +191,14 @@ def _reach(view: View, axis: int) -> int:
     return pixel if view.strides[axis] == 1 and aligned else 0
 
 
-def _advance(starts: Sequence[Expr], strides: Sequence[int], index: Expr) -> list[Expr]:
+def advance(starts: Sequence[Expr], strides: Sequence[int], index: Expr) -> list[Expr]:
+    """Return the places at an index along an axis."""
     return [
         start + index * stride if stride else start
         for start, stride in zip(starts, strides, strict=True)
     ]
+
+
+def ceil_power_of_two(number: int) -> int:
+    """Return the least power of two that is not below the number."""
+    return 1 << max(0, number - 1).bit_length()

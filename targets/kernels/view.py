@@ -176,22 +176,32 @@ def align(x: View, y: View) -> tuple[View, View] | None:
     Every axis is split where the other one ends. None where that cannot be, as for rows of
     6 that become rows of 8 when neither lies without gaps.
     """
-    if math.prod(x.shape) != math.prod(y.shape):
-        raise ValueError(f"{x.shape} cannot be reshaped to {y.shape}")
-    xs, ys = list(x.merged().axes), list(y.merged().axes)
-    pairs: list[tuple[int, int, int]] = []
-    while xs and ys:
-        (x_extent, x_stride), (y_extent, y_stride) = xs.pop(), ys.pop()
-        extent = min(x_extent, y_extent)
-        if max(x_extent, y_extent) % extent:
-            return None
-        pairs.append((extent, x_stride, y_stride))
-        if x_extent > extent:
-            xs.append((x_extent // extent, x_stride * extent))
-        if y_extent > extent:
-            ys.append((y_extent // extent, y_stride * extent))
-    pairs.reverse()
-    return (
-        x._with([(extent, stride) for extent, stride, _ in pairs]),
-        y._with([(extent, stride) for extent, _, stride in pairs]),
-    )
+    found = align_all((x, y))
+    return None if found is None else (found[0], found[1])
+
+
+def align_all(views: Sequence[View]) -> list[View] | None:
+    """Return views of equal size with one common shape; see `align`."""
+    if len({math.prod(view.shape) for view in views}) > 1:
+        shapes = ", ".join(str(view.shape) for view in views)
+        raise ValueError(f"these cannot be reshaped to one another: {shapes}")
+    rows = split_alike([view.merged().axes for view in views])
+    if rows is None:
+        return None
+    return [view._with(axes) for view, axes in zip(views, rows, strict=True)]
+
+
+def split_alike(rows: Sequence[Sequence[Axis]]) -> list[list[Axis]] | None:
+    """Return loops over as many elements each, split until their extents agree; or None."""
+    waiting = [list(axes) for axes in rows]
+    found: list[list[Axis]] = [[] for _ in rows]
+    while all(waiting):
+        last = [axes.pop() for axes in waiting]
+        extent = min(each for each, _ in last)
+        for axes, done, (each, stride) in zip(waiting, found, last, strict=True):
+            if each % extent:
+                return None
+            done.insert(0, (extent, stride))
+            if each > extent:
+                axes.append((each // extent, stride * extent))
+    return found

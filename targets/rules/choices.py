@@ -15,7 +15,7 @@ from qcompile.targets.emitter import Buffer, Emitter, zero_point_of
 from qcompile.targets.kernels.gather import Gather, Table
 from qcompile.targets.kernels.view import Axis, View
 from qcompile.targets.plan import static_shape
-from qcompile.targets.rules.moves import emit_pad, move
+from qcompile.targets.rules.moves import emit_pad, settle
 from qcompile.targets.rules.operands import dtype_of, integers, operand
 
 Array = npt.NDArray[np.generic]
@@ -35,7 +35,7 @@ def emit_chosen(node: ir.Node, emit: Emitter) -> None:
 def emit_expand(node: ir.Node, emit: Emitter) -> None:
     """Emit an Expand: strides of 0."""
     source, x = emit.origin(operand(node, 0))
-    move(node, emit, source, x.broadcast_to(static_shape(node.outputs[0])))
+    settle(node, emit, source, x.broadcast_to(static_shape(node.outputs[0])))
 
 
 def emit_tile(node: ir.Node, emit: Emitter) -> None:
@@ -43,7 +43,7 @@ def emit_tile(node: ir.Node, emit: Emitter) -> None:
     source, x = emit.origin(operand(node, 0))
     for axis, count in reversed(list(enumerate(integers(node, 1) or []))):
         x = x.pick(axis, 0, [(count, 0), (x.shape[axis], 1)])
-    move(node, emit, source, x)
+    settle(node, emit, source, x)
 
 
 def emit_gather(node: ir.Node, emit: Emitter) -> None:
@@ -113,7 +113,7 @@ def _choose(node: ir.Node, emit: Emitter, maps: Mapping[int, Indices]) -> None:
         for axis, found in sorted(loops.items(), reverse=True):
             assert found is not None
             x = x.pick(axis, *found)
-        move(node, emit, source, x)
+        settle(node, emit, source, x)
         return
     target = emit.view(node.outputs[0])
     buffer, x = emit.where(operand(node, 0))

@@ -68,7 +68,37 @@ def test_fills_the_halo(lanes: int) -> None:
     check(template, 0)
 
 
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("channels", [(24, 24, 24), (3, 3, 3), (20, 70, 6)])
+@pytest.mark.parametrize("halo", [Halo(), Halo(1, 2, 0, 1)])
+def test_reads_images_that_are_repeated(
+    lanes: int, channels: tuple[int, ...], halo: Halo
+) -> None:
+    factors, rng, size = (1, 2, 4), np.random.default_rng(0), 8
+    parts, views = [], []
+    for c, factor in zip(channels, factors, strict=True):
+        shape = (1, c, size // factor, size // factor)
+        parts.append(rng.integers(0, 256, shape).astype(np.uint8))
+        view = View.of(shape, Layout.spatial(shape, 16, Halo(0, 1, 0, 0)))
+        for axis in (3, 2):
+            view = view.pick(axis, 0, [(size // factor, 1), (factor, 0)])
+        views.append(view)
+    y = View.of(
+        (1, sum(channels), size, size), Layout.spatial((1, sum(channels), 8, 8), 4, halo)
+    )
+    template = Concat(
+        inputs=tuple(views), y=y, axis=1, dtype="uint8", zero_point=9, lanes=lanes
+    )
+    arguments = [stored(part, view.layout) for part, view in zip(parts, views, strict=True)]
+    buffer = run(template, arguments, y.layout, "uint8")
+    repeated = [
+        part.repeat(factor, 2).repeat(factor, 3)
+        for part, factor in zip(parts, factors, strict=True)
+    ]
+    np.testing.assert_array_equal(image(buffer, y, 9), np.concatenate(repeated, 1))
+
+
 def test_parts_must_fill_the_whole() -> None:
     part = View.plain((2, 3))
-    with pytest.raises(ValueError, match="parts of 6 do not fill 7"):
+    with pytest.raises(ValueError, match="parts of 12 do not fill 14"):
         Concat(inputs=(part, part), y=View.plain((2, 7)), axis=1, dtype="uint8", zero_point=0)
