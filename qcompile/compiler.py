@@ -61,6 +61,7 @@ from qcompile.stages import Stages
 from qcompile.target import Target
 from qcompile.targets import find_target
 from qcompile.tuning import check_measurable, tune_graph, tuned_target, with_log
+from qcompile.tuning_guard import faster
 from qcompile.tuning_report import TuneReport
 from qcompile.validation.golden_run import golden_run
 from qcompile.validation.reference import fingerprint
@@ -194,6 +195,10 @@ def compile_model(
         built = tuned.lowering.build(integer_graph)
     with stages.stage("golden run"):
         golden = _golden(target, integer_graph, built.library, quantized.data)
+    if tune is not None:
+        with stages.stage("build untuned"):
+            untuned = target.lowering.build(integer_graph)
+        built = faster(built, untuned, target, integer_graph, golden.inputs)
     qdq_graph = portable(quantized.graph)
     manifest = make_manifest(
         target=target,
