@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -27,12 +27,18 @@ class Configuration:
         runtime: A key of `runtimes.RUNTIMES`.
         make: Makes the model's file, or finds it in the cache.
         option: Of the runtime.
+        variables: Of its environment.
     """
 
     name: str
     runtime: str
     make: Callable[[], Path]
     option: str = ""
+    variables: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+
+
+ONEDNN_LIMITS = {"x86-avx2": "AVX2", "x86-avxvnni": "AVX2_VNNI"}
+"""What keeps OpenVINO to a target's instruction set; the others cannot be kept to one."""
 
 
 def is_int8(name: str) -> bool:
@@ -41,7 +47,19 @@ def is_int8(name: str) -> bool:
 
 
 def configurations(model: BenchmarkModel, target: str) -> Iterator[Configuration]:
-    """Give ours first, then every rival's."""
+    """Give ours first, then every rival's that may use what the target has, and no more."""
+    if target not in ONEDNN_LIMITS:
+        yield from _unlimited(model, target)
+        return
+    limit = {"ONEDNN_MAX_CPU_ISA": ONEDNN_LIMITS[target]}
+    for each in _unlimited(model, target):
+        if each.runtime == "openvino":
+            yield dataclasses.replace(each, variables=limit)
+        elif each.name.startswith(OURS):
+            yield each
+
+
+def _unlimited(model: BenchmarkModel, target: str) -> Iterator[Configuration]:
     artifact = partial(compiled, model, target)
     yield Configuration(OURS, "qcompile", artifact)
     yield Configuration(BOUND, "qcompile, bound", artifact)

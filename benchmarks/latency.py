@@ -147,7 +147,9 @@ def start(
     failed: dict[str, str] = {}
     for each, path in files.items():
         try:
-            workers[each.name] = Worker(each.runtime, path, inputs, threads, each.option)
+            workers[each.name] = Worker(
+                each.runtime, path, inputs, threads, each.option, each.variables
+            )
         except WorkerError as error:
             failed[each.name] = str(error)
     return workers, failed

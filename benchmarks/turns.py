@@ -37,10 +37,16 @@ class Worker:
     """
 
     def __init__(
-        self, runtime: str, model: Path, inputs: Path, threads: int, option: str = ""
+        self,
+        runtime: str,
+        model: Path,
+        inputs: Path,
+        threads: int,
+        option: str = "",
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         command = [sys.executable, str(WORKER), runtime, str(model), str(inputs)]
-        variables = {"QCOMPILE_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+        numbers = {"QCOMPILE_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [*command, str(threads), option],
@@ -48,7 +54,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env=os.environ | variables,
+            env=os.environ | numbers | dict(variables or {}),
         )
         try:
             self._answer()
