@@ -52,6 +52,8 @@ class Isa:
         operand_cost: Instructions that make one pixel's share of an operand, for each dot.
         weight_cost: Instructions that load a register of weights; 0 where dots take it from
             memory.
+        dots_read: Whether a dot takes its weights from memory as they are, so that it gains
+            nothing to keep them in registers.
         fetch_cycles: Time in which a vector of weights comes from L2.
         lookup: (buffer of 256 bytes, indices uint8[n]) -> their entries; None where looking
             up one after the other is as good.
@@ -86,6 +88,7 @@ class Isa:
     faster: tuple[str, Isa] | None = None
     operand_cost: float = 1.0
     weight_cost: float = 0.0
+    dots_read: bool = False
     fetch_cycles: float = 1.2
     l2_bytes: int = 1024 * 1024
 

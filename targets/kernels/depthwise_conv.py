@@ -33,7 +33,8 @@ class Strip:
 
     Attributes:
         channel: The first one.
-        vectors: 4 for the channels of a register of bytes, or 1.
+        vectors: 4 for the channels of a register of bytes, or 2 or 1: then the register takes
+            several pixels.
     """
 
     channel: int
@@ -123,19 +124,23 @@ class DepthwiseConv:
     def strips(self) -> list[Strip]:
         """Return the strips: quads, then what is left.
 
-        One or two vectors are cheaper alone; for three the last quad overlaps the one before.
-        Where output or residual end inside a vector, that vector stands alone.
+        Of three vectors that are left the last quad overlaps the one before. Where output or
+        residual end inside a vector, that vector stands alone.
         """
         lanes = self.isa.lanes
         layouts = [self.y, *([self.residual] if self.residual else [])]
         whole = min(self.vectors, *(layout.c_pad // lanes for layout in layouts))
         quads, left = divmod(whole, QUAD)
         strips = [Strip(q * QUAD * lanes, QUAD) for q in range(quads)]
+        first = quads * QUAD
         if left == QUAD - 1 and quads:
             strips.append(Strip((whole - QUAD) * lanes, QUAD))
-            left = 0
-        singles = range(whole - left, self.vectors)
-        return strips + [Strip(vector * lanes, 1) for vector in singles]
+            first = whole
+        while first < self.vectors:
+            vectors = 2 if first + 2 <= whole else 1
+            strips.append(Strip(first * lanes, vectors))
+            first += vectors
+        return strips
 
     def pack(
         self,
@@ -160,7 +165,7 @@ class DepthwiseConv:
             channels = strip.channel + np.array(order)
             taken = np.minimum(channels, self.y.c - 1)
             rows = weight[taken, 0].transpose(1, 2, 0)
-            dots = self.window.dots(self.tile)
+            dots = self.window.dots(self.tile.rows)
             operands = np.zeros((len(dots), len(order), self.isa.taps), np.int8)
             for dot, operand in zip(dots, operands, strict=True):
                 for byte, kh in dot.bytes.items():
@@ -174,8 +179,8 @@ class DepthwiseConv:
     def func(self) -> Any:
         """Return the PrimFunc."""
         assert self.tile is not None
-        channels = sum(strip.vectors for strip in self.strips()) * self.isa.lanes
-        weights = channels * self.isa.taps * len(self.window.dots(self.tile))
+        channels = len(self.strips()) * QUAD * self.isa.lanes
+        weights = channels * self.isa.taps * len(self.window.dots(self.tile.rows))
         r = self.residual
         with IRBuilder() as builder, tir.prim_func():
             tir.func_name("main")

@@ -8,18 +8,28 @@ from collections.abc import Mapping
 Pair = tuple[int, int]
 
 QUAD = 4
-"""Vectors of channels that are computed together."""
+"""Vectors that are computed together."""
 
-EPILOGUE = 6
+EPILOGUE = 4.5
 """Instructions that finish an accumulator, in units of a dot."""
 
 UNPACK = (3, 6, 6, 8, 8)
 """Instructions that make a quad's operands: of a plain row, then of 1 to 4 interleaved."""
 
+ROWS = 4
+"""Most output rows of a tile."""
+
 
 @dataclasses.dataclass(frozen=True)
 class WindowTile:
-    """Output rows and pixels that a depthwise kernel computes at once."""
+    """What a depthwise kernel computes at once.
+
+    Attributes:
+        rows: Output rows.
+        pixels: Neighbouring pixels of a row that are summed at a time. With as many as a
+            column of the input reaches (`Window.reached`), the tile walks along the line and
+            takes each column once; else the line is cut into blocks of so many.
+    """
 
     rows: int
     pixels: int
@@ -68,28 +78,49 @@ class Window:
     taps: int = 4
     weight_cost: float = 0.0
 
-    def groups(self, tile: WindowTile) -> list[list[int]]:
-        """Return the input rows that the tile reads, from its first one, in groups."""
-        taps = range(self.kernel[0])
-        rows = sorted({self._row(row, kh) for row in range(tile.rows) for kh in taps})
-        return [rows[start : start + self.taps] for start in range(0, len(rows), self.taps)]
+    @property
+    def last(self) -> int:
+        """Return the last input column that a pixel reads, from its first one."""
+        return (self.kernel[1] - 1) * self.dilations[1]
 
-    def columns(self, tile: WindowTile) -> list[int]:
-        """Return the input columns that the tile reads, from its first one."""
+    def reached(self, width: int) -> int:
+        """Return over how many pixels of a line of some width a column's taps are spread."""
+        return min(width, -(-(self.last + 1) // self.strides[1]))
+
+    def groups(self, rows: int) -> list[list[int]]:
+        """Return the input rows that so many output rows read, from the first, in groups."""
+        taps = range(self.kernel[0])
+        read = sorted({self._row(row, kh) for row in range(rows) for kh in taps})
+        return [read[start : start + self.taps] for start in range(0, len(read), self.taps)]
+
+    def columns(self, pixels: int) -> list[int]:
+        """Return the input columns that so many pixels read, from the first one."""
         taps = range(self.kernel[1])
-        return sorted({self.column(p, kw) for p in range(tile.pixels) for kw in taps})
+        return sorted({self.column(p, kw) for p in range(pixels) for kw in taps})
 
     def column(self, pixel: int, kw: int) -> int:
-        """Return the input column of a tap of the tile's pixel."""
+        """Return the input column of a tap of a pixel, from the first one's."""
         return pixel * self.strides[1] + kw * self.dilations[1]
 
-    def dots(self, tile: WindowTile) -> list[Dot]:
-        """Return the weight operands of the tile, in packed order."""
+    def readers(self, column: int, pixels: int) -> dict[int, int]:
+        """Return kw -> pixel for those of so many pixels that read a column."""
+        steps = {
+            kw: divmod(column - self.column(0, kw), self.strides[1])
+            for kw in range(self.kernel[1])
+        }
+        return {
+            kw: pixel
+            for kw, (pixel, rest) in steps.items()
+            if not rest and 0 <= pixel < pixels
+        }
+
+    def dots(self, rows: int) -> list[Dot]:
+        """Return the weight operands of so many output rows, in packed order."""
         dots = []
-        for row in range(tile.rows):
+        for row in range(rows):
             wanted = {self._row(row, kh): kh for kh in range(self.kernel[0])}
-            for group, rows in enumerate(self.groups(tile)):
-                taps = {byte: wanted[h] for byte, h in enumerate(rows) if h in wanted}
+            for group, read in enumerate(self.groups(rows)):
+                taps = {byte: wanted[h] for byte, h in enumerate(read) if h in wanted}
                 if taps:
                     dots += [Dot(row, kw, group, taps) for kw in range(self.kernel[1])]
         return dots
@@ -108,8 +139,8 @@ def window_tiles(window: Window, size: Pair, registers: int) -> list[WindowTile]
     """
     tiles = [
         WindowTile(rows, pixels)
-        for rows in range(1, min(4, size[0]) + 1)
-        for pixels in range(1, min(registers // QUAD, size[1]) + 1)
+        for rows in range(1, min(ROWS, size[0]) + 1)
+        for pixels in range(1, window.reached(size[1]) + 1)
         if QUAD * rows * pixels + QUAD <= registers
     ]
     return sorted(tiles, key=lambda tile: instructions(window, tile, size))
@@ -117,9 +148,15 @@ def window_tiles(window: Window, size: Pair, registers: int) -> list[WindowTile]
 
 def instructions(window: Window, tile: WindowTile, size: Pair) -> float:
     """Return the estimated instructions for four vectors of channels of the whole output."""
-    dots = QUAD * len(window.dots(tile)) * (tile.pixels + window.weight_cost)
-    unpack = sum(UNPACK[len(rows) if window.taps > 1 else 0] for rows in window.groups(tile))
-    unpack *= len(window.columns(tile))
-    results = QUAD * EPILOGUE * tile.rows * tile.pixels
-    count = -(-size[0] // tile.rows) * -(-size[1] // tile.pixels)
+    height, width = size
+    walks = tile.pixels >= window.reached(width)
+    pixels = width if walks else tile.pixels
+    fetched = window.weight_cost * (width if walks else 1)
+    dots = QUAD * len(window.dots(tile.rows)) * (pixels + fetched)
+    unpack = sum(
+        UNPACK[len(rows) if window.taps > 1 else 0] for rows in window.groups(tile.rows)
+    )
+    unpack *= len(window.columns(pixels))
+    results = QUAD * EPILOGUE * tile.rows * pixels
+    count = -(-height // tile.rows) * -(-width // pixels)
     return count * (dots + unpack + results + 10)

@@ -16,27 +16,24 @@ from qcompile.targets.isa import Expr
 from qcompile.targets.kernels.depthwise_window import QUAD
 
 
-def channel_order(lanes: int, vectors: int) -> list[int]:
-    """Return the channel in each lane of a quad's vectors, or of one vector in order."""
-    if vectors == 1:
-        return list(range(lanes))
+def channel_order(lanes: int, vectors: int = QUAD) -> list[int]:
+    """Return the channel in each lane of a quad's vectors.
+
+    With fewer vectors of channels the quad holds them of several pixels, one after the other.
+    """
     parts = range(lanes // 4)
-    return [16 * q + 4 * t + i for t in range(QUAD) for q in parts for i in range(4)]
-
-
-def operands(rows: Sequence[Expr], lanes: int, vectors: int) -> list[Expr]:
-    """Return the operands of 1 to 4 rows of 8-bit numbers: one for each vector of channels."""
-    rows = [tir.reinterpret(f"uint8x{vectors * lanes}", row) for row in rows]
-    return interleave(rows, lanes) if vectors == QUAD else [widen(rows, lanes)]
+    order = [16 * q + 4 * t + i for t in range(QUAD) for q in parts for i in range(4)]
+    return [place % (vectors * lanes) for place in order]
 
 
 def interleave(rows: Sequence[Expr], lanes: int) -> list[Expr]:
-    """Return int8[4 * lanes] operands of 1 to 4 rows, uint8[4 * lanes] each.
+    """Return int8[4 * lanes] operands of 1 to 4 rows of 4 * lanes 8-bit numbers.
 
     Every group of four bytes holds one channel of the rows, top row first; the bytes of rows
     that are not there hold anything.
     """
     size = 4 * lanes
+    rows = [tir.reinterpret(f"uint8x{size}", row) for row in rows]
     first, second, third, fourth = (rows[min(i, len(rows) - 1)] for i in range(4))
     operands = []
     for half in range(2):
@@ -55,15 +52,6 @@ def _unpack(a: Expr, b: Expr, half: int, dtype: str, size: int) -> Expr:
     return tir.Shuffle([a, b], [side for place in places for side in (place, size + place)])
 
 
-def widen(rows: Sequence[Expr], lanes: int) -> Expr:
-    """Return the int8[4 * lanes] operand of 1 to 4 rows, uint8[lanes] each, in order."""
-    packed = tir.cast(rows[0], f"int32x{lanes}")
-    for i, row in enumerate(rows[1:], 1):
-        shift = tir.broadcast(tir.int32(8 * i), lanes)
-        packed = tir.bitwise_or(packed, tir.shift_left(tir.cast(row, f"int32x{lanes}"), shift))
-    return tir.reinterpret(f"int8x{4 * lanes}", packed)
-
-
 def restore(vectors: Sequence[Expr], lanes: int) -> Expr:
     """Return the four vectors of a quad as one, its channels in natural order."""
     parts = range(lanes // 4)
@@ -73,7 +61,7 @@ def restore(vectors: Sequence[Expr], lanes: int) -> Expr:
 
 def scatter(vector: Expr, lanes: int) -> list[Expr]:
     """Return a vector of 4 * lanes channels in natural order as the four of a quad."""
-    order = channel_order(lanes, QUAD)
+    order = channel_order(lanes)
     return [
         tir.Shuffle([vector], order[start : start + lanes])
         for start in range(0, QUAD * lanes, lanes)

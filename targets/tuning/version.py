@@ -15,7 +15,15 @@ KERNELS = "qcompile.targets.kernels"
 MODULES = {
     "DenseConv": ("dense_conv", "dense_loops", "dense_store", "epilogue"),
     "BatchMatMul": ("batch_matmul", "dense_conv", "dense_loops", "dense_store", "epilogue"),
-    "DepthwiseConv": ("depthwise_conv", "depthwise_loops", "depthwise_window", "epilogue"),
+    "DepthwiseConv": (
+        "depthwise_conv",
+        "depthwise_loops",
+        "depthwise_parts",
+        "depthwise_window",
+        "epilogue",
+        "interleave",
+        "reread",
+    ),
 }
 """The modules of `kernels` that decide how fast a template's kernels are.
 

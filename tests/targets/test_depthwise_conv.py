@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from qcompile.targets.isa import Isa
 from qcompile.targets.kernels.depthwise_conv import DepthwiseConv, Strip
+from qcompile.targets.kernels.depthwise_parts import Parts
 from qcompile.targets.kernels.depthwise_window import (
     Window,
     WindowTile,
@@ -34,12 +35,13 @@ EMULATED = settings(max_examples=30, deadline=None, derandomize=True)
 
 @st.composite
 def kernels(draw: st.DrawFn, isas: Sequence[Isa]) -> DepthwiseConv:
-    """Draw a depthwise kernel: quads, overlapping quads and single vectors."""
-    channels = draw(st.one_of(st.integers(1, 40), st.sampled_from([64, 96, 100, 112, 240])))
+    """Draw a depthwise kernel: quads, overlapping quads, and quads of several pixels."""
+    channels = draw(st.one_of(st.integers(1, 64), st.sampled_from([96, 100, 112, 240])))
     shared = draw(fields(isas, inputs=channels, outputs=channels, depthwise=True))
     kernel = DepthwiseConv(**shared)
     rows, pixels = draw(st.integers(1, 4)), draw(st.integers(1, 7))
-    tile = WindowTile(min(rows, kernel.y.h), min(pixels, kernel.y.w))
+    pixels = min(pixels, kernel.window.reached(kernel.y.w))
+    tile = WindowTile(min(rows, kernel.y.h), pixels)
     return dataclasses.replace(kernel, tile=draw(st.sampled_from([tile, kernel.tile])))
 
 
@@ -100,14 +102,20 @@ def kernel_of(channels: int, **changed: Any) -> DepthwiseConv:
     ("channels", "strips"),
     [
         (16, [Strip(0, 1)]),
-        (48, [Strip(0, 1), Strip(16, 1), Strip(32, 1)]),
-        (96, [Strip(0, 4), Strip(64, 1), Strip(80, 1)]),
+        (48, [Strip(0, 2), Strip(32, 1)]),
+        (80, [Strip(0, 4), Strip(64, 1)]),
+        (96, [Strip(0, 4), Strip(64, 2)]),
         (112, [Strip(0, 4), Strip(48, 4)]),
         (128, [Strip(0, 4), Strip(64, 4)]),
     ],
 )
 def test_strips(channels: int, strips: list[Strip]) -> None:
     assert kernel_of(channels).strips() == strips
+
+
+def test_a_vector_that_ends_inside_the_output_stands_alone() -> None:
+    y = Layout(1, 6, 6, 24, 24)
+    assert kernel_of(24, y=y).strips() == [Strip(0, 1), Strip(16, 1)]
 
 
 @pytest.mark.parametrize(
@@ -128,24 +136,65 @@ def test_a_quad_holds_each_channel_once(lanes: int) -> None:
     assert sorted(channel_order(lanes, 4)) == list(range(4 * lanes))
 
 
+@pytest.mark.parametrize("vectors", [1, 2, 4])
+def test_the_parts_of_a_line_are_all_of_it(vectors: int) -> None:
+    for width in range(1, 20):
+        image = Layout(1, 3, width, 16, 64, Halo(1, 1, 1, 1))
+        parts = Parts(kernel_of(16, x=image, y=image), vectors)
+        pixels = [{*range(start, start + parts.width)} for start in parts.starts()]
+        assert len(pixels) * vectors == 4
+        assert set.union(*pixels) == set(range(width))
+
+
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5), (2, 7)])
 @pytest.mark.parametrize("steps", [((1, 1), (1, 1)), ((2, 1), (1, 2)), ((1, 3), (3, 1))])
 def test_dots_cover_every_tap_once(kernel: tuple[int, int], steps: Any) -> None:
-    window, tile = Window(kernel, *steps), WindowTile(3, 2)
-    groups = window.groups(tile)
+    window = Window(kernel, *steps)
+    groups = window.groups(3)
     taps = [
         (dot.row, dot.kw, kh)
-        for dot in window.dots(tile)
+        for dot in window.dots(3)
         for byte, kh in dot.bytes.items()
         if groups[dot.group][byte] == dot.row * steps[0][0] + kh * steps[1][0]
     ]
     assert sorted(taps) == list(np.ndindex(3, kernel[1], kernel[0]))
 
 
-def test_two_rows_share_the_operands_of_a_small_window() -> None:
-    window = Window((3, 3), (1, 1), (1, 1))
-    tile = window_tiles(window, (56, 56), VNNI512.registers - VNNI512.spare)[0]
-    assert tile.rows == 2
-    assert instructions(window, tile, (56, 56)) < instructions(
-        window, WindowTile(1, tile.pixels), (56, 56)
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2), (3, 2), (4, 1)])
+def test_columns_are_read_by_the_pixels_that_have_a_tap_there(
+    kernel: int, stride: int, dilation: int
+) -> None:
+    window = Window((1, kernel), (1, stride), (1, dilation))
+    found = {
+        (pixel, kw)
+        for column in window.columns(6)
+        for kw, pixel in window.readers(column, 6).items()
+    }
+    assert found == set(np.ndindex(6, kernel))
+    most = [window.readers(column, 99) for column in range(window.last + 1)]
+    assert max(pixel for readers in most for pixel in readers.values()) < window.reached(99)
+
+
+ROOM = VNNI512.registers - VNNI512.spare
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "tile"),
+    [(3, 1, (2, 3)), (3, 2, (1, 2)), (5, 1, (1, 5)), (5, 2, (2, 3))],
+)
+def test_columns_are_taken_once(kernel: int, stride: int, tile: tuple[int, int]) -> None:
+    window = Window((kernel, kernel), (stride, stride), (1, 1))
+    best = window_tiles(window, (28, 28), ROOM)[0]
+    assert best == WindowTile(*tile)
+    assert best.pixels == window.reached(28)
+
+
+def test_a_wide_window_is_cut_into_blocks() -> None:
+    window = Window((7, 7), (1, 1), (1, 1))
+    best = window_tiles(window, (28, 28), ROOM)[0]
+    assert best.pixels < window.reached(28)
+    assert 4 * best.rows * best.pixels + 4 <= ROOM
+    assert instructions(window, best, (28, 28)) < instructions(
+        window, WindowTile(1, 1), (28, 28)
     )
