@@ -13,6 +13,7 @@ from qcompile.errors import CompileError
 from qcompile.targets.emitter import Emitter
 from qcompile.targets.islands import Island, cluster, refuse_control_flow
 from qcompile.targets.rules import emit_node, has_rule
+from qcompile.targets.rules.float_products import emit_product, product_groups
 from qcompile.targets.rules.float_rows import emit_rows, row_groups
 
 Step = Callable[[], None]
@@ -26,12 +27,17 @@ def emitted(graph: ir.Graph, emitter: Emitter, outputs: Sequence[ir.Value]) -> A
     steps: list[Step] = []
     imports: dict[bytes, Any] = {}  # islands that differ in names alone are one
     groups = row_groups(graph, emitter, kept)
+    products = product_groups(graph, kept)
     absorbed = {node for group in groups.values() for node in group.absorbed}
+    absorbed.update(node for group in products.values() for node in group.nodes[:-1])
     for run in cluster(graph, lambda node: not has_rule(node)):
         if run[0] in absorbed:
             continue
         if run[0] in groups:
             steps.append(partial(emit_rows, groups[run[0]], emitter))
+            continue
+        if run[0] in products:
+            steps.append(partial(emit_product, products[run[0]], emitter))
             continue
         if has_rule(run[0]):
             steps.append(partial(emit_node, run[0], emitter))

@@ -15,6 +15,7 @@ from qcompile import ops
 from qcompile.regions import constant
 from qcompile.target import KernelInfo
 from qcompile.targets.float_kernels import Replay
+from qcompile.targets.float_plan import float_images
 from qcompile.targets.isa import Isa
 from qcompile.targets.islands import Island
 from qcompile.targets.kernels.move import Move
@@ -57,7 +58,8 @@ class Emitter:
     Attributes:
         isa: The instruction set of the templates.
         threads: Whether kernels may share their work among threads.
-        layouts: The layout of every 8-bit activation; float tensors are row-major.
+        layouts: The layout of every 8-bit activation, and of floats that lie as images;
+            other float tensors are row-major.
         kernels: What each call computes, in order, for the manifest.
         choices: What tuning logs say.
         tunable: The kernels that have tile sizes to choose.
@@ -69,7 +71,7 @@ class Emitter:
     ) -> None:
         self.isa = isa
         self.threads = threads
-        self.layouts = plan_layouts(graph, isa)
+        self.layouts = {**plan_layouts(graph, isa), **float_images(graph, isa)}
         self.kernels: list[KernelInfo] = []
         self.choices = choices
         self.tunable: list[Tunable] = []

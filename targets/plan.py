@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
@@ -122,11 +122,24 @@ def conv_halo(node: ir.Node) -> Halo:
     pads = node.attributes["pads"].as_ints()
     strides = node.attributes["strides"].as_ints()
     dilations = node.attributes["dilations"].as_ints()
+    kernel = static_shape(weight)[2:]
+    return window_halo(static_shape(x), static_shape(y), kernel, strides, pads, dilations)
+
+
+def window_halo(
+    x: Sequence[int],
+    y: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+) -> Halo:
+    """Return the pixels around images x that the windows of y reach."""
     far = []
     for axis in range(2):
-        steps = (static_shape(y)[2 + axis] - 1) * strides[axis]
-        reach = steps + (static_shape(weight)[2 + axis] - 1) * dilations[axis] + 1
-        far.append(max(0, reach - pads[axis] - static_shape(x)[2 + axis]))
+        steps = (y[2 + axis] - 1) * strides[axis]
+        reach = steps + (kernel[axis] - 1) * dilations[axis] + 1
+        far.append(max(0, reach - pads[axis] - x[2 + axis]))
     return Halo(pads[0], pads[1], far[0], far[1])
 
 

@@ -11,7 +11,9 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr
+from qcompile.targets.kernels.float_end import FloatEnd
 from qcompile.targets.kernels.float_functions import FUNCTIONS
+from qcompile.targets.kernels.halo import fill_halo
 from qcompile.targets.kernels.strided import Spot, for_each
 from qcompile.targets.kernels.view import View
 
@@ -56,6 +58,41 @@ class FloatFunction:
                 y_spot.store(y, FUNCTIONS[self.function](x_spot.load(x), y_spot.lanes))
 
             for_each((self.x, self.y), step, lanes=self.lanes, parallel=self.parallel)
+            fill_halo(y, self.y.layout, "float32", 0)
+        return builder.get()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FloatClamp:
+    """`func(x, y)`: y = x in [lo, hi], element by element; NaN stays NaN.
+
+    Attributes:
+        x: The argument.
+        y: The answer.
+        end: The bounds.
+        lanes: Elements of a vector.
+        parallel: Whether threads share the work.
+    """
+
+    x: View
+    y: View
+    end: FloatEnd
+    lanes: int = 16
+    parallel: bool = False
+
+    def func(self) -> Any:
+        """Return the PrimFunc."""
+        with IRBuilder() as builder, tir.prim_func(s_tir=True):
+            tir.func_name("float_clamp")
+            tir.func_attr({"tirx.noalias": True})
+            x = tir.arg("x", tir.Buffer((self.x.layout.size,), "float32"))
+            y = tir.arg("y", tir.Buffer((self.y.layout.size,), "float32"))
+
+            def step(x_spot: Spot, y_spot: Spot) -> None:
+                y_spot.store(y, self.end.finish(x_spot.load(x), None, y_spot.lanes))
+
+            for_each((self.x, self.y), step, lanes=self.lanes, parallel=self.parallel)
+            fill_halo(y, self.y.layout, "float32", 0)
         return builder.get()
 
 
@@ -94,4 +131,5 @@ class FloatPair:
                 y_spot.store(y, OPERATIONS[self.operation](a_spot.load(a), b_spot.load(b)))
 
             for_each(views, step, lanes=self.lanes, parallel=self.parallel)
+            fill_halo(y, self.y.layout, "float32", 0)
         return builder.get()

@@ -17,6 +17,7 @@ from qcompile.targets.rules import (
     choices,
     conv,
     elementwise,
+    float_products,
     float_rows,
     floats,
     moves,
@@ -42,6 +43,7 @@ RULES: Mapping[str, Rule] = {
     **products.RULES,
     **floats.RULES,
     **float_rows.RULES,
+    **float_products.RULES,
 }
 
 

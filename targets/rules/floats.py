@@ -7,13 +7,23 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from qcompile.graphs.reduced_axes import constant_axes
-from qcompile.regions import STANDARD_DOMAINS, constant
+from qcompile.regions import STANDARD_DOMAINS, activation_bounds, constant
 from qcompile.targets.emitter import Emitter, plain_layout
-from qcompile.targets.kernels.float_elementwise import OPERATIONS, FloatFunction, FloatPair
+from qcompile.targets.float_plan import POOLS, Taps, has_window_kernel, image_layout
+from qcompile.targets.kernels.float_elementwise import (
+    OPERATIONS,
+    FloatClamp,
+    FloatFunction,
+    FloatPair,
+)
+from qcompile.targets.kernels.float_end import FloatEnd
 from qcompile.targets.kernels.float_functions import FUNCTIONS
+from qcompile.targets.kernels.float_pool import FloatPool
 from qcompile.targets.kernels.row_mean import RowMean
+from qcompile.targets.kernels.window import Window
 from qcompile.targets.plan import static_shape
-from qcompile.targets.rules.operands import dtype_of, operand
+from qcompile.targets.rules.operands import dtype_of, operand, optional
+from qcompile.targets.rules.pools import emit_max_pool
 
 FLOAT = ir.DataType.FLOAT
 INDICES = (ir.DataType.INT32, ir.DataType.INT64)
@@ -25,6 +35,7 @@ MOVES = frozenset(
 
 ROWS = frozenset({"LayerNormalization", "Softmax"})
 MEANS = frozenset({"ReduceMean", "ReduceSum"})
+PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
 
 
 def runs(node: ir.Node) -> bool:
@@ -69,16 +80,63 @@ def emit_function(node: ir.Node, emit: Emitter) -> None:
     """Emit a function of one number."""
     x, y = operand(node, 0), node.outputs[0]
     buffer, view = emit.where(x)
-    approximate = node.attributes.get_string("approximate", "none") == "tanh"
     template = FloatFunction(
         x=view,
         y=emit.view(y),
-        function=f"{node.op_type}{'Tanh' if approximate else ''}",
+        function=function_name(node),
         dtype=dtype_of(x),
         lanes=emit.isa.lanes,
         parallel=emit.worth_threads(emit.layout(y).size),
     )
     emit.produce(node, template, [buffer])
+
+
+def function_name(node: ir.Node) -> str:
+    """Return a node's name in `float_functions.FUNCTIONS`, if it is there."""
+    approximate = node.attributes.get_string("approximate", "none") == "tanh"
+    return f"{node.op_type}{'Tanh' if approximate else ''}"
+
+
+def emit_clip(node: ir.Node, emit: Emitter) -> None:
+    """Emit a Clip with constant bounds."""
+    y, bounds = node.outputs[0], activation_bounds(node)
+    assert bounds is not None
+    buffer, view = emit.where(operand(node, 0))
+    template = FloatClamp(
+        x=view,
+        y=emit.view(y),
+        end=FloatEnd(*bounds),
+        lanes=emit.isa.lanes,
+        parallel=emit.worth_threads(emit.layout(y).size),
+    )
+    emit.produce(node, template, [buffer])
+
+
+def emit_pool(node: ir.Node, emit: Emitter) -> None:
+    """Emit a pool of floats; a MaxPool of integers is one of `pools`."""
+    x, y = operand(node, 0), node.outputs[0]
+    if y.dtype != FLOAT:
+        emit_max_pool(node, emit)
+        return
+    source, target = (
+        emit.layouts.get(value) or image_layout(value, emit.isa) for value in (x, y)
+    )
+    taps = Taps.of(node)
+    template = FloatPool(
+        x=source,
+        y=target,
+        window=Window(
+            kernel=taps.kernel,
+            strides=taps.strides,
+            pads=taps.pads,
+            dilations=taps.dilations,
+        ),
+        mean=node.op_type != "MaxPool",
+        padding=node.attributes.get_int("count_include_pad", 0) == 1,
+        lanes=emit.isa.lanes,
+        parallel=emit.worth_threads(source.size),
+    )
+    emit.produce(node, template, [emit.buffer(x, source)], layout=target)
 
 
 def emit_pair(node: ir.Node, emit: Emitter) -> None:
@@ -142,6 +200,29 @@ def _reduces(node: ir.Node, types: Types) -> bool:
     return types[0] == FLOAT and _takes_last_axes(node)
 
 
+def _clamps(node: ir.Node, types: Types) -> bool:
+    return types[0] == FLOAT and activation_bounds(node) is not None
+
+
+def _multiplies(node: ir.Node, types: Types) -> bool:
+    """Whether a Gemm or MatMul has one constant matrix, and a Gemm a plain form."""
+    weight, bias = constant(node.inputs[1]), optional(node, 2)
+    if not _all_float(node, types) or weight is None or weight.ndim != 2:
+        return False
+    if len(static_shape(operand(node, 0))) < 2:
+        return False
+    odd = [node.attributes.get_int(name, 0) for name in ("transA", "transB")]
+    even = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
+    row = constant(bias)
+    plain = bias is None or (row is not None and row.size in (1, weight.shape[1]))
+    plain = plain and (row is None or row.ndim == 0 or row.shape[-1] == row.size)
+    return plain and not any(odd) and even == [1.0, 1.0]
+
+
+def _has_window(node: ir.Node, types: Types) -> bool:
+    return has_window_kernel(node)
+
+
 def _normalizes(node: ir.Node, types: Types) -> bool:
     return _all_float(node, types) and _has_rows(node)
 
@@ -152,7 +233,10 @@ CONDITIONS: dict[str, Callable[[ir.Node, Types], bool]] = {
     **dict.fromkeys(OPERATIONS, _all_float),
     **dict.fromkeys(MEANS, _reduces),
     **dict.fromkeys(ROWS, _normalizes),
+    **dict.fromkeys(("Conv", *POOLS), _has_window),
+    **dict.fromkeys(("Gemm", "MatMul"), _multiplies),
     "Cast": _casts,
+    "Clip": _clamps,
     "Concat": _all_float,
     "Gather": _gathers,
     "Slice": _slices,
@@ -164,4 +248,6 @@ RULES: dict[str, Callable[[ir.Node, Emitter], None]] = {
     **{name: emit_function for name in FUNCTIONS if name != "GeluTanh"},
     **dict.fromkeys(OPERATIONS, emit_pair),
     **dict.fromkeys(MEANS, emit_mean),
+    **dict.fromkeys(POOLS, emit_pool),
+    "Clip": emit_clip,
 }

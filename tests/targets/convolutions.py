@@ -19,12 +19,15 @@ from qcompile.targets.isa import Isa
 from qcompile.targets.kernels.dense_conv import DenseConv
 from qcompile.targets.kernels.depthwise_conv import DepthwiseConv
 from qcompile.targets.kernels.epilogue import Epilogue
+from qcompile.targets.kernels.float_conv import FloatConv
+from qcompile.targets.kernels.float_depthwise import FloatDepthwise
 from qcompile.targets.layout import Halo, Layout, round_up
 from qcompile.targets.x86_isa import AVX2, AVXVNNI, VNNI512
 from tests.targets import emulator
 
 Array = npt.NDArray[Any]
 Kernel = DenseConv | DepthwiseConv
+AnyKernel = Kernel | FloatConv | FloatDepthwise
 
 CPUS = {
     VNNI512: ("cascadelake", "avx512_vnni"),
@@ -220,7 +223,7 @@ def compute(kernel: Kernel, given: Data) -> Array:
     return np.asarray(pixels.transpose(0, 3, 1, 2))
 
 
-def run(kernel: Kernel, arrays: Sequence[Array]) -> Array:
+def run(kernel: AnyKernel, arrays: Sequence[Array]) -> Array:
     """Return the last array after the kernel ran, here or on an emulated CPU."""
     if kernel.isa in emulator.CPUS:
         return emulator.run(kernel.func(), kernel.isa, arrays)
@@ -242,7 +245,7 @@ def store(array: Array, layout: Layout, halo_value: int) -> Array:
     return buffer.reshape(-1)
 
 
-def compiled(kernel: Kernel) -> Any:
+def compiled(kernel: AnyKernel) -> Any:
     """Return the kernel's module for this machine."""
     return tvm.compile(kernel.func(), target=target(kernel.isa))
 
@@ -253,5 +256,5 @@ def target(isa: Isa) -> Any:
 
 
 @cache
-def _built(kernel: Kernel) -> Any:
+def _built(kernel: AnyKernel) -> Any:
     return compiled(kernel)["main"]
