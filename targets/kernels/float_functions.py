@@ -28,6 +28,12 @@ EXP = (
 )
 """(exp(r) - 1 - r) / r**2 for |r| <= ln(2) / 2 (Cephes, expf)."""
 
+EXP2 = (1.32646854e-3, 9.67150927e-3, 5.55072054e-2, 2.40222439e-1, 6.93147004e-1, 1.0)
+"""2**f for |f| <= 1/2, within 1.6 * 2**-24 of it."""
+
+POWER = 3.0 * 2**22 + 127
+"""A float32 whose last place is 1 and whose eight lowest bits are the exponent of 1."""
+
 SMALLEST = -87.0
 """Below it exp is nearly, and in the end no longer, a normal float32."""
 
@@ -81,9 +87,23 @@ def exp(x: Expr, lanes: int) -> Expr:
 
 
 def exp_below(x: Expr, lanes: int) -> Expr:
-    """Return e**x for x <= 0, within 1 ulp; 0 below SMALLEST. For the shares of a softmax."""
-    zero = splat("float32", 0, lanes)
-    return kept(tir.Select(x < splat("float32", SMALLEST, lanes), zero, exp_within(x, lanes)))
+    """Return e**x for x <= 0, for the shares of a softmax; 0 below SMALLEST.
+
+    n = rint(x * LOG2_E)        f = x * LOG2_E - n        e**x = 2**f * 2**n
+
+    within 2.2 ulp and, as LOG2_E is rounded, |x| / 4 more. The sum of x * LOG2_E and POWER
+    has n + 127 in its lowest bits: the exponent of 2**n.
+    """
+    x, zero = kept(x), splat("float32", 0, lanes)
+    log2_e, power = splat("float32", LOG2_E, lanes), splat("float32", POWER, lanes)
+    shifted = kept(tir.fma(x, log2_e, power))
+    fraction = kept(tir.fma(x, log2_e, power - shifted))
+    bits = tir.reinterpret(vector("int32", lanes), shifted)
+    exponent = tir.shift_left(bits, splat("int32", 23, lanes))
+    number = polynomial(EXP2, fraction, lanes) * tir.reinterpret(
+        vector("float32", lanes), exponent
+    )
+    return kept(tir.Select(x < splat("float32", SMALLEST, lanes), zero, number))
 
 
 def exp_within(x: Expr, lanes: int) -> Expr:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from functools import partial
 from typing import Any
 
 from tvm.script.ir_builder import IRBuilder
@@ -12,14 +14,13 @@ from qcompile.targets.isa import Expr
 from qcompile.targets.kernels.epilogue import span
 from qcompile.targets.kernels.float_functions import exp_below
 from qcompile.targets.kernels.kept import kept, spread
-from qcompile.targets.kernels.partial_sums import WIDTH, add, combined, greater
+from qcompile.targets.kernels.partial_sums import CHAINS, WIDTH, add, combined, greater
 from qcompile.targets.kernels.pixels import over_channels
+from qcompile.targets.kernels.row_groups import RowGroups
 from qcompile.targets.kernels.row_output import RowOutput
 from qcompile.targets.kernels.strided import Spot
 from qcompile.targets.kernels.view import View
-
-CHUNKS = 16
-"""Pieces that parallel work is cut into; each has a row of memory for itself."""
+from qcompile.targets.layout import round_up
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,7 @@ class FloatSoftmax:
 
     def func(self) -> Any:
         """Return the PrimFunc."""
-        chunks = min(CHUNKS, self.rows) if self.parallel else 1
-        most = -(-self.rows // chunks)
+        groups = RowGroups(self.rows, self.channels, self.parallel)
         with IRBuilder() as builder, tir.prim_func(s_tir=True):
             tir.func_name("float_softmax")
             tir.func_attr({"tirx.noalias": True})
@@ -63,45 +63,51 @@ class FloatSoftmax:
             )
             buffers = self.output.parameters(self.channels)
             buffers |= self.output.outputs(self.rows, self.channels)
-            own = tir.alloc_buffer((chunks * self.channels,), "float32", scope="global")
-            with (
-                (tir.parallel if self.parallel else tir.serial)(chunks) as chunk,
-                tir.serial(tir.min(most, self.rows - chunk * most)) as i,
-            ):
-                row = tir.bind(chunk * most + i)
-                self._row(x, mask, own, chunk * self.channels, row, buffers)
+            room = round_up(self.channels, WIDTH)
+            size = groups.chunks * groups.together * room
+            own = tir.alloc_buffer((size,), "float32", scope="global")
+
+            def group(chunk: Expr, first: Expr, count: Expr) -> None:
+                number = tir.alloc_buffer((groups.together,), "float32", scope="global")
+                base = chunk * groups.together
+
+                def masked(i: Expr, place: Expr, lanes: int) -> Expr:
+                    t = x[span((first + i) * self.channels + place, lanes)]
+                    return kept(
+                        t if mask is None else t + self._mask(mask, first + i, place, lanes)
+                    )
+
+                def exponential(i: Expr, place: Expr, lanes: int) -> Expr:
+                    groups.fetch_next(x, first + i, place)
+                    e = exp_below(masked(i, place, lanes) - spread(number[i], lanes), lanes)
+                    tir.buffer_store(own, e, [span((base + i) * room + place, lanes)])
+                    return e
+
+                def finish(i: Expr, place: Expr, lanes: int) -> None:
+                    e = own[span((base + i) * room + place, lanes)]
+                    share = e * spread(number[i], lanes)
+                    self.output.store(buffers, first + i, place, self.channels, share, lanes)
+
+                with tir.serial(count) as i:
+                    values = partial(masked, i)
+                    greatest = combined(
+                        self.channels, values, greater, -math.inf, chains=CHAINS
+                    )
+                    tir.buffer_store(number, greatest, [i])
+                with tir.serial(count) as i:
+                    total = combined(self.channels, partial(exponential, i), add, 0.0)
+                    tir.buffer_store(number, tir.float32(1) / total, [i])
+                with tir.serial(count) as i:
+                    over_channels(self.channels, WIDTH, partial(finish, i))
+
+            groups.each(group)
         return builder.get()
 
-    def _row(
-        self, x: Any, mask: Any, own: Any, start: Expr, row: Expr, buffers: dict[str, Any]
-    ) -> None:
-        """Emit one row; its exponentials lie in `own` from `start` on."""
-        size = self.channels
-
-        def masked(first: Expr, lanes: int) -> Expr:
-            number = x[span(row * size + first, lanes)]
-            if self.mask is None:
-                return number
-            stride = self.mask.strides[-1]
-            line = dataclasses.replace(
-                self.mask, shape=self.mask.shape[:-1], strides=self.mask.strides[:-1]
-            )
-            place = Spot(line.at(row) + first * stride, stride, lanes)
-            return kept(number + place.load(mask))
-
-        greatest = combined(size, masked, greater, -float("inf"))
-
-        def exponentials(first: Expr, lanes: int) -> Expr:
-            below = masked(first, lanes) - spread(greatest, lanes)
-            e = exp_below(kept(below), lanes)
-            tir.buffer_store(own, e, [span(start + first, lanes)])
-            return e
-
-        total = combined(size, exponentials, add, 0.0)
-        share = kept(tir.float32(1) / total)
-
-        def finish(first: Expr, lanes: int) -> None:
-            e = own[span(start + first, lanes)]
-            self.output.store(buffers, row, first, size, e * spread(share, lanes), lanes)
-
-        over_channels(size, WIDTH, finish)
+    def _mask(self, mask: Any, row: Expr, first: Expr, lanes: int) -> Expr:
+        """Return what is added to the numbers of a row."""
+        assert self.mask is not None
+        stride = self.mask.strides[-1]
+        line = dataclasses.replace(
+            self.mask, shape=self.mask.shape[:-1], strides=self.mask.strides[:-1]
+        )
+        return Spot(line.at(row) + first * stride, stride, lanes).load(mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 from tvm.script.ir_builder import IRBuilder
@@ -11,8 +12,9 @@ from tvm.script.ir_builder import tirx as tir
 from qcompile.targets.isa import Expr
 from qcompile.targets.kernels.epilogue import span
 from qcompile.targets.kernels.kept import kept, spread
-from qcompile.targets.kernels.partial_sums import WIDTH, add, add_square, combined
+from qcompile.targets.kernels.partial_sums import CHAINS, WIDTH, add, add_square, combined
 from qcompile.targets.kernels.pixels import over_channels
+from qcompile.targets.kernels.row_groups import RowGroups
 from qcompile.targets.kernels.row_output import RowOutput
 
 
@@ -47,6 +49,7 @@ class LayerNorm:
     def func(self) -> Any:
         """Return the PrimFunc."""
         size = self.channels
+        groups = RowGroups(self.rows, size, self.parallel)
         with IRBuilder() as builder, tir.prim_func(s_tir=True):
             tir.func_name("layer_norm")
             tir.func_attr({"tirx.noalias": True})
@@ -55,31 +58,46 @@ class LayerNorm:
             beta = tir.arg("beta", tir.Buffer((size,), "float32")) if self.bias else None
             buffers = self.output.parameters(size)
             buffers |= self.output.outputs(self.rows, size)
-            with (tir.parallel if self.parallel else tir.serial)(self.rows) as row:
 
-                def numbers(first: Expr, lanes: int) -> Expr:
-                    return x[span(row * size + first, lanes)]
+            def group(_: Expr, start: Expr, rows: Expr) -> None:
+                mean = tir.alloc_buffer((groups.together,), "float32", scope="global")
+                steepness = tir.alloc_buffer((groups.together,), "float32", scope="global")
+
+                def numbers(i: Expr, first: Expr, lanes: int) -> Expr:
+                    return x[span((start + i) * size + first, lanes)]
+
+                def centred(i: Expr, first: Expr, lanes: int) -> Expr:
+                    return numbers(i, first, lanes) - spread(mean[i], lanes)
 
                 count = tir.float32(size)
-                mean = kept(combined(size, numbers, add, 0.0) / count)
+                with tir.serial(rows) as i:
+                    total = combined(size, partial(numbers, i), add, 0.0, chains=CHAINS)
+                    tir.buffer_store(mean, total / count, [i])
+                with tir.serial(rows) as i:
 
-                def centred(first: Expr, lanes: int) -> Expr:
-                    return numbers(first, lanes) - spread(mean, lanes)
+                    def fetching(first: Expr, lanes: int, row: Expr = i) -> Expr:
+                        groups.fetch_next(x, start + row, first)
+                        return centred(row, first, lanes)
 
-                squares = combined(size, centred, add, 0.0, take=add_square)
-                variance = kept(squares / count)
-                root = tir.sqrt(variance + tir.float32(self.epsilon))
-                steepness = kept(tir.float32(1) / root)
-
-                def finish(first: Expr, lanes: int) -> None:
-                    here = span(first, lanes)
-                    even = kept(centred(first, lanes) * spread(steepness, lanes))
-                    scaled = (
-                        even * gamma[here]
-                        if beta is None
-                        else tir.fma(even, gamma[here], beta[here])
+                    squares = combined(
+                        size, fetching, add, 0.0, take=add_square, chains=CHAINS
                     )
-                    self.output.store(buffers, row, first, size, scaled, lanes)
+                    variance = kept(squares / count)
+                    root = tir.sqrt(variance + tir.float32(self.epsilon))
+                    tir.buffer_store(steepness, tir.float32(1) / root, [i])
+                with tir.serial(rows) as i:
 
-                over_channels(size, WIDTH, finish)
+                    def finish(first: Expr, lanes: int) -> None:
+                        here = span(first, lanes)
+                        even = kept(centred(i, first, lanes) * spread(steepness[i], lanes))
+                        scaled = (
+                            even * gamma[here]
+                            if beta is None
+                            else tir.fma(even, gamma[here], beta[here])
+                        )
+                        self.output.store(buffers, start + i, first, size, scaled, lanes)
+
+                    over_channels(size, WIDTH, finish)
+
+            groups.each(group)
         return builder.get()

@@ -1,4 +1,4 @@
-"""Sums and maxima of a row in one order for every instruction set: 16 partial ones, a tree."""
+"""Sums and maxima of a row in one order for every instruction set: partial ones, a tree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from qcompile.targets.kernels.epilogue import span, splat
 from qcompile.targets.kernels.kept import kept
 
 WIDTH = 16
-"""Partial results, whatever the width of the registers."""
+"""Partial results of a chain, whatever the width of the registers."""
+
+CHAINS = 4
+"""Chains where a step is shorter than an addition takes: one would wait for the other."""
 
 Combine = Callable[[Expr, Expr], Expr]
 
@@ -24,12 +27,15 @@ def combined(
     neutral: float,
     *,
     take: Combine | None = None,
+    chains: int = 1,
 ) -> Expr:
     """Emit the combination of `size` float32 numbers and return it, a bound scalar.
 
-    Number i is part of the partial result i % 16, each in rising order. Of the size % 16
-    last ones, if there are 16 at all, each instead belongs to the place that it has in the
-    last 16 numbers. In the end the results i and i + 8 are combined, then i and i + 4, ...
+    Number i is part of the partial result i % 16 of chain i // 16 % chains, each in rising
+    order. Of the size % 16 last ones, if there are 16 at all, each instead belongs to the
+    place that it has in the last 16 numbers, in the first chain. In the end the second half
+    of the chains is combined with the first, again and again, then the results i and i + 8,
+    then i and i + 4, ...
 
     Args:
         size: How many numbers.
@@ -38,25 +44,44 @@ def combined(
         combine: Adds or compares two partial results.
         neutral: A number that changes nothing.
         take: (partial result, number) -> the new partial result, if not `combine`.
+        chains: A power of two.
     """
     take = take or combine
-    partial = tir.alloc_buffer((WIDTH,), "float32", scope="global")
-    every = span(0, WIDTH)
-    start = splat("float32", neutral, WIDTH)
-    tir.buffer_store(partial, start, [every])
     full, rest = divmod(size, WIDTH)
-    if full:
-        with tir.serial(full) as i:
-            tir.buffer_store(partial, take(partial[every], values(i * WIDTH, WIDTH)), [every])
-        if rest:
-            last = kept(values(size - WIDTH, WIDTH))
-            new = tir.ramp(0, 1, WIDTH) >= splat("int32", WIDTH - rest, WIDTH)
-            last = kept(tir.Select(new, last, start))
-            tir.buffer_store(partial, take(partial[every], last), [every])
-    else:
+    while chains > max(full, 1):
+        chains //= 2
+    start, every = splat("float32", neutral, WIDTH), [span(0, WIDTH)]
+    partial = [tir.alloc_buffer((WIDTH,), "float32", scope="global") for _ in range(chains)]
+    for each in partial:
+        tir.buffer_store(each, start, every)
+
+    def include(chain: int, number: Expr) -> None:
+        tir.buffer_store(partial[chain], take(partial[chain][every[0]], number), every)
+
+    rounds, left = divmod(full, chains)
+    if rounds:
+        with tir.serial(rounds) as i:
+            for chain in range(chains):
+                include(chain, values((i * chains + chain) * WIDTH, WIDTH))
+    for chain in range(left):
+        include(chain, values((rounds * chains + chain) * WIDTH, WIDTH))
+    if full and rest:
+        last = kept(values(size - WIDTH, WIDTH))
+        new = tir.ramp(0, 1, WIDTH) >= splat("int32", WIDTH - rest, WIDTH)
+        include(0, kept(tir.Select(new, last, start)))
+    elif rest:
         with tir.serial(rest) as i:
-            tir.buffer_store(partial, take(partial[i], values(i, 1)), [i])
-    vector, width = kept(partial[every]), WIDTH
+            tir.buffer_store(partial[0], take(partial[0][i], values(i, 1)), [i])
+    return _joined([kept(each[every[0]]) for each in partial], combine)
+
+
+def _joined(vectors: list[Expr], combine: Combine) -> Expr:
+    """Return the combination of chains, as a scalar."""
+    while len(vectors) > 1:
+        half = len(vectors) // 2
+        pairs = zip(vectors[:half], vectors[half:], strict=True)
+        vectors = [kept(combine(*pair)) for pair in pairs]
+    (vector,), width = vectors, WIDTH
     while width > 1:
         width //= 2
         vector = kept(combine(part(vector, 0, width), part(vector, 1, width)))

@@ -10,7 +10,7 @@ from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr
 from qcompile.targets.kernels.epilogue import span
-from qcompile.targets.kernels.partial_sums import add, combined
+from qcompile.targets.kernels.partial_sums import CHAINS, add, combined
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class RowMean:
                 def numbers(first: Expr, lanes: int) -> Expr:
                     return x[span(row * self.channels + first, lanes)]
 
-                total = combined(self.channels, numbers, add, 0.0)
+                total = combined(self.channels, numbers, add, 0.0, chains=CHAINS)
                 result = total / tir.float32(self.channels) if self.mean else total
                 tir.buffer_store(y, result, [row])
         return builder.get()
