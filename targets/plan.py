@@ -146,13 +146,14 @@ def window_halo(
 def channel_multiple(value: ir.Value, isa: Isa) -> int:
     """Return what the stored channels are rounded to: a vector, or a dot group at the entry.
 
-    The few channels of a network's input, read by dense convolutions only, are not worth a
-    vector: they are stored as one dot group.
+    The few channels of a network's input, read by dense convolutions or cut to pieces, are
+    not worth a vector: they are stored as one dot group.
     """
     producer = value.producer()
     narrow = producer is None or producer.op_type == "QuantizeLinear"
     dense = all(
-        node.op_type == ops.QCONV and node.attributes["group"].as_int() == 1
+        node.op_type == "Slice"
+        or (node.op_type == ops.QCONV and node.attributes["group"].as_int() == 1)
         for node in value.consumers()
     )
     few = static_shape(value)[1] < isa.channels

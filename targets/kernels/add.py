@@ -1,34 +1,24 @@
-"""QAdd: the sum of two quantized tensors, with NumPy's broadcasting."""
+"""QAdd: the sum of two quantized tensors."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar
 
 from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr
-from qcompile.targets.kernels.epilogue import vector
-from qcompile.targets.kernels.pairwise import Pairwise
+from qcompile.targets.kernels.pairwise import Step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Add(Pairwise):
-    """`func(a, b, a_multiplier[1], b_multiplier[1], y)`.
+class Add(Step):
+    """t = fma(a, a_multiplier, b * b_multiplier), of a and b without their zero points."""
 
-    t = fma(float32(a - a_zero_point), a_multiplier, float32(b - b_zero_point) * b_multiplier)
-    """
+    multipliers: ClassVar[int] = 2
 
-    name = "add"
-    multipliers = ("a_multiplier", "b_multiplier")
-
-    def finish(self, a: Expr, b: Expr, multipliers: Sequence[Expr], lanes: int) -> Expr:
-        """Return the stored vector; b is added as a residual is."""
+    def real(self, a: Expr, b: Expr, multipliers: Sequence[Expr]) -> Expr:
+        """Return t; b is added as a residual is."""
         a_multiplier, b_multiplier = multipliers
-        return self.epilogue.finish(
-            a,
-            a_multiplier,
-            lanes=lanes,
-            residual=tir.cast(b, vector("float32", lanes)),
-            r_multiplier=b_multiplier,
-        )
+        return tir.fma(a, a_multiplier, b * b_multiplier)
