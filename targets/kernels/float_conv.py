@@ -47,7 +47,8 @@ class FloatConv:
         dilations: Distance of neighbouring taps.
         pads: Top and left.
         group: Groups of channels, as in ONNX.
-        late: Whether the bias comes after the products.
+        bias: Whether there is one.
+        late: Whether it comes after the products.
         residual: Layout of the tensor r, if any is added.
         end: What becomes of a sum.
         tile: Tile sizes; None takes those that the cost model prefers.
@@ -62,6 +63,7 @@ class FloatConv:
     dilations: Pair = (1, 1)
     pads: Pair = (0, 0)
     group: int = 1
+    bias: bool = True
     late: bool = False
     residual: Layout | None = None
     end: FloatEnd = dataclasses.field(default_factory=FloatEnd)
@@ -101,8 +103,20 @@ class FloatConv:
 
     def tile_choices(self) -> list[Tile]:
         """Return the tiles that fit, the most promising first."""
+        found = tiles(self.work(), dataclasses.replace(self.isa, rows=1, groups=1, joined=1))
+        if not self.heavy:
+            return found
+        _, y, _ = self.views()
+        total = [y.n * y.h * -(-y.w // tile.pixels) for tile in found]
+        return [
+            dataclasses.replace(tile, chunk=count)
+            for tile, count in zip(found, total, strict=True)
+        ]
+
+    def work(self) -> Work:
+        """Return what the cost model needs to know of this kernel."""
         x, y, _ = self.views()
-        work = Work(
+        return Work(
             lines=y.n * y.h,
             pixels=y.w,
             vectors=self.vectors,
@@ -110,10 +124,18 @@ class FloatConv:
             k_steps=(self.depth,) * self.vectors,
             line_bytes=self.strides[0] * x.stored_w * x.c_pad * NUMBER,
         )
-        return tiles(work, dataclasses.replace(self.isa, rows=1, groups=1, joined=1))
 
-    def pack(self, weight: F32, bias: F32 | None) -> tuple[F32, F32]:
-        """Return weights and bias as the kernel takes them.
+    @property
+    def heavy(self) -> bool:
+        """Whether weights fill the cache and exceed the input: they should pass by once.
+
+        Then all pixels are one chunk, and threads share the blocks of channels.
+        """
+        size = self.weight_size * NUMBER
+        return size > max(self.isa.l2_bytes // 2, self.x_size * NUMBER)
+
+    def pack(self, weight: F32, bias: F32 | None) -> list[F32]:
+        """Return weights and, if there is one, the bias as the kernel takes them.
 
         Args:
             weight: [O, C/group, kh, kw].
@@ -136,7 +158,7 @@ class FloatConv:
             for v, start in enumerate(starts):
                 own = taken[g * self.outputs :][: self.outputs][start : start + lanes]
                 biases[g, v, : len(own)] = own
-        return np.concatenate(parts), biases.reshape(-1)
+        return [np.concatenate(parts), *([biases.reshape(-1)] if self.bias else [])]
 
     def func(self) -> Any:
         """Return the PrimFunc."""
@@ -148,7 +170,7 @@ class FloatConv:
                 self,
                 tir.arg("x", tir.Buffer((self.x_size,), "float32")),
                 tir.arg("w", tir.Buffer((self.weight_size,), "float32")),
-                tir.arg("bias", tir.Buffer((size,), "float32")),
+                tir.arg("bias", tir.Buffer((size,), "float32")) if self.bias else None,
                 tir.arg("r", tir.Buffer((r.size,), "float32")) if r else None,
                 tir.arg("y", tir.Buffer((y.size,), "float32")),
             )
@@ -216,6 +238,11 @@ class FloatConv:
         """Return where a vector of weights lies: of an image, a group and a step."""
         start = (g * self.vectors + block.first) * self.vector_weights
         return start + (step * len(block.channels) + v) * self.isa.lanes
+
+    @property
+    def weight_room(self) -> int:
+        """Lanes of a vector of weights that may be read."""
+        return self.isa.lanes
 
     def views(self) -> tuple[Layout, Layout, Layout | None]:
         """Return the layouts, flattened to one line where all pixels lie in a row."""

@@ -55,14 +55,14 @@ class FloatLoops:
         per_line = -(-y.w // self.pixels)
         total = y.n * y.h * per_line
         chunk = min(conv.tile.chunk, total)
-        if conv.parallel:
+        if conv.parallel and not conv.heavy:
             chunk = min(chunk, split(total, per_line, CHUNKS))
         chunks = -(-total // chunk)
         shared = conv.parallel and chunks > 1
         with (tir.parallel if shared else tir.serial)(chunks) as c:
             size = chunk if total % chunk == 0 else tir.min(chunk, total - c * chunk)
             with tir.serial(conv.group) as g:
-                self._blocks(g, c * chunk, size)
+                self._blocks(g, c * chunk, size, shared=conv.parallel and not shared)
 
     @property
     def pixels(self) -> int:
@@ -70,14 +70,14 @@ class FloatLoops:
         assert self.conv.tile is not None
         return min(self.conv.tile.pixels, self.conv.views()[1].w)
 
-    def _blocks(self, g: Expr, start: Expr, size: Expr) -> None:
+    def _blocks(self, g: Expr, start: Expr, size: Expr, *, shared: bool) -> None:
         """Do all channels of a group; the last block by itself if it is not as the others."""
         blocks, lanes = self.conv.blocks(), self.conv.isa.lanes
         width = len(blocks[0].channels)
         alone = len(blocks[-1].channels) < width or self.conv.overlaps
         looped = len(blocks) - alone
         if looped:
-            with tir.serial(looped) as j:
+            with (tir.parallel if shared else tir.serial)(looped) as j:
                 channels = tuple((j * width + v) * lanes for v in range(width))
                 self._tiles(g, Block(j * width, channels), start, size)
         if alone:
@@ -97,11 +97,11 @@ class FloatLoops:
         acc = Registers(self.pixels * vectors, lanes, "float32")
         biases = [
             self.bias[span((g * conv.vectors + block.first + v) * lanes, lanes)]
-            for v in range(vectors)
+            for v in range(vectors if conv.bias else 0)
         ]
-        for v, bias in enumerate(biases):
-            for p in range(self.pixels):
-                acc[p * vectors + v] = splat("float32", 0, lanes) if conv.late else bias
+        for each in range(self.pixels * vectors):
+            begin = biases and not conv.late
+            acc[each] = biases[each % vectors] if begin else splat("float32", 0, lanes)
         (n, h, w), depth = place, conv.depth
         with tir.serial(conv.kernel[0]) as kh, tir.serial(conv.kernel[1]) as kw:
             line = h * conv.strides[0] + kh * conv.dilations[0] - conv.pads[0]
@@ -120,7 +120,7 @@ class FloatLoops:
                 run(depth // count * count, depth % count)
         for p in range(self.pixels):
             sums = [acc[p * vectors + v] for v in range(vectors)]
-            if conv.late:
+            if conv.late and biases:
                 sums = [kept(a + b) for a, b in zip(sums, biases, strict=True)]
             self._store(g, block, (n, h, w + p), sums)
 
@@ -131,7 +131,10 @@ class FloatLoops:
         conv, lanes, vectors = self.conv, self.conv.isa.lanes, len(block.channels)
         stride = conv.strides[1] * conv.views()[0].c_pad
         weights = [
-            self.w[span(conv.weight(n, g, block, v, step), lanes)] for v in range(vectors)
+            edges.load(
+                self.w, conv.weight(n, g, block, v, step), lanes, conv.weight_room, "float32"
+            )
+            for v in range(vectors)
         ]
         for p in range(self.pixels):
             number = tir.broadcast(self.x[begin + p * stride], lanes)

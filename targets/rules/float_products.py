@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from qcompile.targets.kernels.float_conv import FloatConv
 from qcompile.targets.kernels.float_depthwise import FloatDepthwise
 from qcompile.targets.kernels.float_end import FloatEnd
 from qcompile.targets.kernels.float_functions import FUNCTIONS
+from qcompile.targets.kernels.float_matmul import FloatMatMul
+from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Layout
 from qcompile.targets.plan import static_shape
 from qcompile.targets.rules.conv import THREAD_MACS
@@ -89,6 +91,8 @@ def _with_bias(group: ProductGroup, user: ir.Node) -> ProductGroup | None:
     """Join an Add of a constant row to a MatMul."""
     if user.op_type != "Add" or group.nodes[0].op_type != "MatMul":
         return None
+    if both_computed(group.nodes[0]):
+        return None
     row = constant(_other(user, group.output))
     columns = static_shape(group.output)[-1]
     if row is None or row.size != columns or row.shape[-1:] != (columns,):
@@ -153,6 +157,9 @@ def emit_product(group: ProductGroup, emit: Emitter) -> None:
     """Emit the kernel of a group."""
     node, y = group.nodes[0], group.output
     residual = group.residual
+    if both_computed(node):
+        emit_batch(group, emit)
+        return
     if node.op_type == "Conv":
         template, weight, source = _conv(group, emit)
     else:
@@ -173,6 +180,43 @@ def emit_product(group: ProductGroup, emit: Emitter) -> None:
     if residual is not None:
         assert isinstance(template, FloatConv)
         buffers.append(emit.buffer(residual, template.residual))
+    _produce(group, template, buffers, emit)
+
+
+def both_computed(node: ir.Node) -> bool:
+    """Whether no side of a MatMul is a constant matrix that could be packed."""
+    weight = constant(operand(node, 1))
+    return node.op_type == "MatMul" and (weight is None or weight.ndim != 2)
+
+
+def emit_batch(group: ProductGroup, emit: Emitter) -> None:
+    """Emit a MatMul of two activations; a side is moved only where it cannot be read."""
+    node, y, residual = group.nodes[0], group.output, group.residual
+    (left, a), (right, b) = (_rows(operand(node, index), emit) for index in range(2))
+    template = FloatMatMul.of(
+        a, b, static_shape(y)[:-2], isa=emit.isa, end=group.end, added=residual is not None
+    )
+    parallel = emit.threads and template.macs() >= THREAD_MACS
+    template = dataclasses.replace(template, parallel=parallel)
+    extra = [emit.plain(residual)] if residual is not None else []
+    _produce(group, template, [left, right, *extra], emit)
+
+
+def _rows(value: ir.Value, emit: Emitter) -> tuple[Buffer, View]:
+    """Return matrices whose rows can be read: neighbours of a row lie together."""
+    buffer, view = emit.where(value)
+    if view.strides[-1] == 1:
+        return buffer, view
+    return emit.plain(value), View.plain(static_shape(value))
+
+
+def _produce(
+    group: ProductGroup,
+    template: FloatConv | FloatDepthwise,
+    buffers: Sequence[Buffer | Array],
+    emit: Emitter,
+) -> None:
+    """Emit the call, in the name of all nodes of the group."""
     buffer = emit.call(
         template,
         buffers,
@@ -182,7 +226,8 @@ def emit_product(group: ProductGroup, emit: Emitter) -> None:
         tile=str(getattr(template, "tile", "") or ""),
         macs=template.macs(),
     )
-    emit.define(y, buffer, template.y)
+    layout = template.y if template.y.image else plain_layout(group.output)
+    emit.define(group.output, buffer, layout)
 
 
 def _conv(

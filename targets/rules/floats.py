@@ -205,11 +205,15 @@ def _clamps(node: ir.Node, types: Types) -> bool:
 
 
 def _multiplies(node: ir.Node, types: Types) -> bool:
-    """Whether a Gemm or MatMul has one constant matrix, and a Gemm a plain form."""
+    """Whether it is a product of matrices, of a Gemm in its plain form."""
     weight, bias = constant(node.inputs[1]), optional(node, 2)
-    if not _all_float(node, types) or weight is None or weight.ndim != 2:
+    if not _all_float(node, types):
         return False
-    if len(static_shape(operand(node, 0))) < 2:
+    if min(len(static_shape(operand(node, index))) for index in range(2)) < 2:
+        return False
+    if node.op_type == "MatMul":
+        return True
+    if weight is None:
         return False
     odd = [node.attributes.get_int(name, 0) for name in ("transA", "transB")]
     even = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]

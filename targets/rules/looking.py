@@ -6,8 +6,8 @@ import onnx_ir as ir
 
 from qcompile import ops
 
-PRODUCTS = frozenset({ops.QBATCHMATMUL, ops.QDYNAMICBATCHMATMUL})
-"""They copy what they read into blocks anyway, each reader its own."""
+PRODUCTS = frozenset({"MatMul", ops.QBATCHMATMUL, ops.QDYNAMICBATCHMATMUL})
+"""They copy what they read into blocks anyway, each reader its own, or read it by rows."""
 
 READERS = frozenset(
     {

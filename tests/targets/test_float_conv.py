@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from qcompile.numerics import fma32
 from qcompile.targets.arm_isa import NEON
+from qcompile.targets.isa import Isa
 from qcompile.targets.kernels.float_conv import FloatConv
 from qcompile.targets.kernels.float_depthwise import FloatDepthwise
 from qcompile.targets.kernels.float_end import FloatEnd
@@ -204,11 +205,17 @@ def test_many_depthwise(kernel: FloatDepthwise, seed: int) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
-def test_a_matrix_product_of_many_columns(isa: Any) -> None:
-    rows, columns, depth = 5, 3 * isa.lanes + 2, 50
+@pytest.mark.parametrize(("depth", "heavy"), [(20, False), (300, True)])
+def test_a_matrix_product_of_many_columns(isa: Isa, depth: int, heavy: bool) -> None:
+    """Threads share rows, or blocks of columns where the weights fill the cache."""
+    rows, columns = 5, 601
     kernel = FloatConv(
-        x=Layout.rows((rows, depth)), y=Layout.rows((rows, columns)), isa=isa, parallel=True
+        x=Layout.rows((rows, depth)),
+        y=Layout.rows((rows, columns)),
+        isa=isa,
+        parallel=True,
     )
+    assert kernel.heavy == heavy
     check(kernel, 1)
 
 

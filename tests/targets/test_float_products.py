@@ -24,8 +24,7 @@ LEFT = {
         (float[1,3,4,4] y) { y = Conv(x, w) }""",
     "three axes": """g (float[1,2,4,4,4] x) => (float[1,1,4,4,4] y)
         <float[1,2,1,1,1] w = {1.0, 2.0}> { y = Conv(x, w) }""",
-    "a right side that is computed": """g (float[2,3] x, float[3,2] w) => (float[2,2] y)
-        { y = MatMul(x, w) }""",
+    "a vector": """g (float[3] x, float[3,2] w) => (float[2] y) { y = MatMul(x, w) }""",
     "indices beside the greatest": """g (float[1,2,4,4] x) =>
         (float[1,2,3,3] y, int64[1,2,3,3] i)
         { y, i = MaxPool <kernel_shape = [2, 2]> (x) }""",
@@ -55,6 +54,12 @@ JOINED = {
         """g (float[2,3,8] x, float[8,20] w, float[20] v) => (float[2,3,20] y)
         { m = MatMul(x, w)  s = Add(m, v)  y = Gelu(s) }""",
         ["FloatConv"],
+    ),
+    "both computed": (
+        """g (float[2,4,8] x, float[8,8] w) => (float[2,4,4] y)
+        { a = MatMul(x, w)  t = Transpose <perm = [0, 2, 1]> (a)  m = MatMul(x, t)
+          y = Relu(m) }""",
+        ["FloatConv", "FloatMatMul"],
     ),
     "two readers": (
         """g (float[1,4,6,6] x, float[20,4,3,3] w) => (float[1,20,4,4] y)
