@@ -17,10 +17,21 @@ _chosen: list[int] = []
 
 def current() -> int:
     """Return how many threads a run takes now."""
+    return chosen(said())
+
+
+def said() -> int | None:
+    """Return what the environment variable says, if that is a number above 0."""
+    text = os.environ.get(VARIABLE, "")
+    return int(text) or None if text.isdigit() else None
+
+
+def chosen(said: int | None) -> int:
+    """Return how many threads a run takes where the variable says this."""
     if _chosen:
         return _chosen[-1]
-    cores, said = own_cores(), os.environ.get(VARIABLE, "")
-    return min(int(said), cores) if said.isdigit() and int(said) else cores
+    cores = own_cores()
+    return cores if said is None else min(said, cores)
 
 
 @contextlib.contextmanager

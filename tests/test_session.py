@@ -59,6 +59,21 @@ def test_same_answers(model: CompiledModel, path: Path) -> None:
 
 
 @needs_target
+def test_any_memory_of_an_input_will_do(path: Path) -> None:
+    session = qcompile.Session(path)
+    (sample,) = samples(net(NETS["pools and a classifier"]), 1)
+    expected = session.run(sample)["y"]
+    frozen = sample["x"].copy()
+    frozen.flags.writeable = False
+    turned = np.asfortranarray(sample["x"])
+    for x in (frozen, turned, np.ma.masked_array(sample["x"])):
+        np.testing.assert_array_equal(session.run({"x": x})["y"], expected, strict=True)
+    again = session.run(sample)["y"]
+    again[...] = 0
+    np.testing.assert_array_equal(session.run(sample)["y"], expected, strict=True)
+
+
+@needs_target
 def test_little_is_imported(path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", IMPORTED, str(path)], capture_output=True, text=True, check=True
