@@ -62,6 +62,9 @@ class Isa:
             beside what the target asks for, and the instruction set with it: kernels that
             gain by it are there twice, and the library takes the one that fits.
         tvm_target: What TVM's LLVM back end is told.
+        prefetches: Whether kernels ask for weights before they need them.
+        one_loop: Whether one loop over all input of a tile is faster than one inside another:
+            computing where it is costs nothing beside the dots, the end of each loop does.
         l2_bytes: Second-level cache.
     """
 
@@ -90,6 +93,8 @@ class Isa:
     weight_cost: float = 0.0
     dots_read: bool = False
     fetch_cycles: float = 1.2
+    prefetches: bool = False
+    one_loop: bool = False
     l2_bytes: int = 1024 * 1024
 
     @property

@@ -154,6 +154,8 @@ _VNNI512 = Isa(
     narrow=_PACKS512.narrow,
     narrow_quad=_PACKS512.narrow_quad,
     joined=4,
+    prefetches=True,
+    one_loop=True,
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "cascadelake"},
 )
 
@@ -182,6 +184,8 @@ AVXVNNI = Isa(
     narrow=_PACKS256.narrow,
     narrow_quad=_PACKS256.narrow_quad,
     joined=4,
+    prefetches=True,
+    one_loop=True,
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "alderlake"},
 )
 
@@ -198,5 +202,7 @@ AVX2 = Isa(
     narrow=_PACKS256.narrow,
     narrow_quad=_PACKS256.narrow_quad,
     joined=4,
+    prefetches=True,
+    one_loop=True,
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "haswell"},
 )

@@ -118,6 +118,7 @@ class DenseConv:
         widest = min(WIDEST, self.vectors)
         return Work(
             lines=y.n * y.h,
+            height=y.h,
             pixels=y.w,
             vectors=self.vectors,
             taps=self.taps,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr
-from qcompile.targets.kernels.blocks import Registers, gather, load_of, power_of_two, spread
+from qcompile.targets.kernels.blocks import Registers, gather, spread
+from qcompile.targets.kernels.dense_steps import Area, DenseSteps
 from qcompile.targets.kernels.dense_store import Block, DenseStore, Position
 from qcompile.targets.kernels.epilogue import span
 from qcompile.targets.kernels.halo import fill_halo
 from qcompile.targets.layout import round_up
-from qcompile.targets.tiles import CHUNKS, split
 
 if TYPE_CHECKING:
     from qcompile.targets.kernels.dense_conv import DenseConv
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 ENOUGH = 10
 """Independent accumulators that hide a latency of five cycles at two dots a cycle."""
 
-
-At = Callable[[int, int, int, int], int]
-"""The number of an accumulator: (pixel, vector, register of it, chain)."""
+BLOCKS = 8
+"""Blocks of channels that some threads share about equally."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,64 +50,109 @@ class DenseLoops:
         """Emit the whole kernel into the open function."""
         conv = self.conv
         _, y, _ = conv.views()
-        assert conv.tile is not None
         fill_halo(self.y, y, conv.epilogue.dtype, conv.epilogue.zero_point)
-        per_line = -(-y.w // self.pixels)
-        total = y.n * y.h * per_line
-        chunk = min(conv.tile.chunk, total)
-        if conv.parallel:
-            chunk = min(chunk, split(total, per_line, CHUNKS))
-        chunks = -(-total // chunk)
-        shared = conv.parallel and chunks > 1
-        with (tir.parallel if shared else tir.serial)(chunks) as c:
+        total, chunk = self._total, self._chunk
+        region = parallel_region() if self._shared else contextlib.nullcontext()
+        with region, tir.serial(-(-total // chunk)) as c:
             size = chunk if total % chunk == 0 else tir.min(chunk, total - c * chunk)
-            self._blocks(c * chunk, size, shared=conv.parallel and not shared)
+            self._blocks(c * chunk, size)
 
     @property
-    def pixels(self) -> int:
-        """Pixels of a tile; a line that is shorter is one tile."""
+    def _total(self) -> int:
+        """Tiles of all images."""
+        return self.conv.views()[1].n * self._bands * self._columns
+
+    @property
+    def _chunk(self) -> int:
+        """Tiles that are done for all output channels before the next ones."""
         assert self.conv.tile is not None
-        return min(self.conv.tile.pixels, self.conv.views()[1].w)
+        return min(self.conv.tile.chunk, self._total)
 
-    def _blocks(self, start: Expr, size: Expr, *, shared: bool) -> None:
-        """Do all channels of the tiles from `start` on.
+    @property
+    def _area(self) -> Area:
+        """The pixels of a tile; an image that is smaller is one tile."""
+        tile, (_, y, _) = self.conv.tile, self.conv.views()
+        assert tile is not None
+        return Area(min(tile.lines, y.h), min(tile.pixels, y.w))
 
-        Blocks of full width are a loop; the last is by itself where it is narrower, or where
-        the stored channels end inside its last vector.
+    @property
+    def _columns(self) -> int:
+        """Tiles side by side."""
+        return -(-self.conv.views()[1].w // self._area.pixels)
+
+    @property
+    def _bands(self) -> int:
+        """Tiles of an image one below the other."""
+        return -(-self.conv.views()[1].h // self._area.lines)
+
+    @property
+    def _shared(self) -> bool:
+        """Whether threads share the work: at least blocks or tiles are several."""
+        return self.conv.parallel and (self._blocks_shared or self._chunk > 1)
+
+    @property
+    def _blocks_shared(self) -> bool:
+        """Whether threads share the blocks, not the tiles.
+
+        They do where there are more weights than input to read, and enough blocks.
         """
-        blocks = self.conv.blocks()
-        layouts = [self.conv.y, *([self.conv.residual] if self.conv.residual else [])]
-        channels = self.conv.vectors * self.conv.isa.lanes
+        conv, enough = self.conv, max(2, min(self._chunk, BLOCKS))
+        return conv.parallel and self._looped() >= enough and conv.entry_weights > conv.x_size
+
+    def _looped(self) -> int:
+        """Return how many blocks are a loop.
+
+        Those of full width are; the last is by itself where it is narrower, or where the
+        stored channels end inside its last vector.
+        """
+        conv, blocks = self.conv, self.conv.blocks()
+        layouts = [conv.y, *([conv.residual] if conv.residual else [])]
+        channels = conv.vectors * conv.isa.lanes
         ends_inside = any(layout.c_pad < channels for layout in layouts)
-        alone = ends_inside or blocks[-1].vectors < self.conv.width
-        looped = len(blocks) - alone
+        return len(blocks) - (ends_inside or blocks[-1].vectors < conv.width)
+
+    def _blocks(self, start: Expr, size: Expr) -> None:
+        """Do all channels of the tiles from `start` on."""
+        conv, looped = self.conv, self._looped()
         if looped:
-            with (tir.parallel if shared else tir.serial)(looped) as j:
-                base = self.base[j] if self.conv.group > 1 else 0
-                block = Block(first=j * self.conv.width, vectors=self.conv.width, base=base)
-                self._tiles(block, start, size)
-        if alone:
-            self._tiles(blocks[-1], start, size)
+            with (tir.parallel if self._blocks_shared else tir.serial)(looped) as j:
+                base = self.base[j] if conv.group > 1 else 0
+                block = Block(first=j * conv.width, vectors=conv.width, base=base)
+                self._tiles(
+                    block, start, size, shared=self._shared and not self._blocks_shared
+                )
+        for block in conv.blocks()[looped:]:
+            self._tiles(block, start, size, shared=self._shared)
 
-    def _tiles(self, block: Block, start: Expr, size: Expr) -> None:
+    def _tiles(self, block: Block, start: Expr, size: Expr, *, shared: bool) -> None:
+        """Do a chunk's tiles; an image's last lines are fewer where they do not divide."""
         _, y, _ = self.conv.views()
-        per_line = -(-y.w // self.pixels)
-        with tir.serial(size) as i:
+        lines, columns, bands = self._area.lines, self._columns, self._bands
+        rest = y.h % lines
+        with (tir.parallel if shared else tir.serial)(size) as i:
             t = start + i
+            band = t // columns % bands
             position = Position(
-                n=t // (y.h * per_line),
-                h=t // per_line % y.h,
-                w=tir.min(t % per_line * self.pixels, y.w - self.pixels),
+                n=t // (bands * columns),
+                h=band * lines,
+                w=tir.min(t % columns * self._area.pixels, y.w - self._area.pixels),
             )
-            self._tile(block, position)
+            if not rest:
+                self._tile(block, position, self._area, i)
+            else:
+                with tir.If(band < bands - 1):
+                    with tir.Then():
+                        self._tile(block, position, self._area, i)
+                    with tir.Else():
+                        self._tile(block, position, Area(rest, self._area.pixels), i)
 
-    def _tile(self, block: Block, position: Position) -> None:
+    def _tile(self, block: Block, position: Position, area: Area, i: Expr) -> None:
         """Compute and store one tile, its accumulators in registers."""
         isa = self.conv.isa
-        chains, lanes = self._chains(block), isa.lanes
+        chains, lanes = self._chains(block, area), isa.lanes
         places = [
             (p, v, i)
-            for p in range(0, self.pixels, isa.rows)
+            for p in range(0, area.size, isa.rows)
             for v in range(block.vectors)
             for i in range(isa.rows)
         ]
@@ -116,15 +160,15 @@ class DenseLoops:
         first = self.conv.entry(position.n) * self.conv.vectors * lanes
 
         def at(p: int, v: int, i: int, chain: int = 0) -> int:
-            row = chain * -(-self.pixels // isa.rows) + p // isa.rows
+            row = chain * -(-area.size // isa.rows) + p // isa.rows
             return (row * block.vectors + v) * isa.rows + i
 
-        for p, v, i in places:
+        for p, v, i_ in places:
             bias = self.bias[span(first + (block.first + v) * lanes, lanes)]
-            acc[at(p, v, i)] = spread(bias, i, isa)
+            acc[at(p, v, i_)] = spread(bias, i_, isa)
             for chain in range(1, chains):
-                acc[at(p, v, i, chain)] = tir.broadcast(tir.int32(0), lanes)
-        self._accumulate(block, position, acc, at, chains)
+                acc[at(p, v, i_, chain)] = tir.broadcast(tir.int32(0), lanes)
+        self._steps(area, chains).accumulate(block, position, acc, at, i)
 
         def total(p: int, v: int, i: int) -> Expr:
             result = acc[at(p, v, i)]
@@ -134,7 +178,7 @@ class DenseLoops:
 
         store = DenseStore(self.conv, self.multiplier, self.r, self.scale, self.addend, self.y)
         finished = {}
-        for p in range(self.pixels):
+        for p in range(area.size):
             sums = [
                 gather([total(p, v, i) for i in range(isa.rows)], p % isa.rows, isa)
                 for v in range(block.vectors)
@@ -142,93 +186,35 @@ class DenseLoops:
             if self.rows is not None:
                 term = self.rows[self.conv.row(position.n, position.w + p)]
                 sums = [each + tir.broadcast(term, lanes) for each in sums]
-            finished[0, p] = sums
+            finished[area.pixel(p)] = sums
         store.tile(block, position, finished)
 
-    def _chains(self, block: Block) -> int:
+    def _chains(self, block: Block, area: Area) -> int:
         """Return into how many independent sums the steps of a small tile are split."""
         isa = self.conv.isa
-        steps = self.conv.k_steps(self.conv.width)
-        dots = round_up(self.pixels, isa.rows) * block.vectors
+        _, length = self._steps(area, 1).runs()
+        dots = round_up(area.size, isa.rows) * block.vectors
         chains = 1
         while (
             chains * dots < ENOUGH
-            and steps % (2 * chains) == 0
+            and length % (2 * chains) == 0
             and 2 * chains * dots + 2 <= isa.registers
         ):
             chains *= 2
         return chains
 
-    def _accumulate(
-        self, block: Block, position: Position, acc: Registers, at: At, chains: int
-    ) -> None:
-        """Do every tap; of each as many groups of channels at once as one load holds."""
-        conv = self.conv
-        steps = conv.k_steps(conv.width)
-        unrolled = max(chains, min(conv.isa.groups, power_of_two(steps)))
-        with tir.serial(conv.kernel[0]) as kh, tir.serial(conv.kernel[1]) as kw:
-            h = position.h * conv.strides[0] + kh * conv.dilations[0] - conv.pads[0]
-            w = position.w * conv.strides[1] + kw * conv.dilations[1] - conv.pads[1]
-            tap = kh * conv.kernel[1] + kw
+    def _steps(self, area: Area, chains: int) -> DenseSteps:
+        return DenseSteps(
+            conv=self.conv,
+            x=self.x,
+            w=self.w,
+            area=area,
+            chains=chains,
+            tiles=self._chunk,
+            again=self._chunk < self._total,
+        )
 
-            def run(k: Expr, groups: int) -> None:
-                self._steps(block, (position.n, h, w), tap * steps, k, groups, acc, at, chains)
 
-            with tir.serial(steps // unrolled) as outer:
-                run(outer * unrolled, unrolled)
-            if steps % unrolled:
-                run(steps // unrolled * unrolled, steps % unrolled)
-
-    def _steps(
-        self,
-        block: Block,
-        source: tuple[Expr, Expr, Expr],
-        first: Expr,
-        k: Expr,
-        count: int,
-        acc: Registers,
-        at: At,
-        chains: int,
-    ) -> None:
-        """Do `count` steps of one tap from step k on.
-
-        Args:
-            block: The output channels.
-            source: Image, line and pixel that the tile's first pixel reads.
-            first: The tap's first step, as the weights are numbered.
-            k: The first step of the tap that is done.
-            count: How many are.
-            acc: The accumulators.
-            at: Where each lies.
-            chains: How many of them take turns.
-        """
-        conv, isa = self.conv, self.conv.isa
-        x, _, _ = conv.views()
-        entry = conv.entry(source[0]) * conv.entry_weights
-        step_weights = block.vectors * isa.lanes * isa.k_group
-        register = isa.lanes // isa.rows * isa.k_group
-        for step in range(count):
-            ahead, group, together = load_of(step, count, isa.groups)
-            begin = conv.source(*source, block.base + (k + ahead) * isa.k_group)
-            weights = block.first * conv.vector_weights + (first + (k + step)) * step_weights
-            weights = entry + weights
-            for p, v in self._order(block):
-                pixels = [
-                    begin + min(p + row, self.pixels - 1) * conv.strides[1] * x.c_pad
-                    for row in range(isa.rows)
-                ]
-                a = isa.activations(self.x, pixels, group, together)
-                for i in range(isa.rows):
-                    load, number, loaded = load_of(
-                        v * isa.rows + i, block.vectors * isa.rows, isa.fetched
-                    )
-                    b = isa.weights(self.w, weights + load * register, number, loaded)
-                    place = at(p, v, i, step % chains)
-                    acc[place] = isa.dot(acc[place], a, b)
-
-    def _order(self, block: Block) -> list[tuple[int, int]]:
-        """Return the dots so that the fewer operands stay in registers."""
-        pixels, vectors = range(0, self.pixels, self.conv.isa.rows), range(block.vectors)
-        if len(vectors) <= len(pixels):
-            return [(p, v) for p in pixels for v in vectors]
-        return [(p, v) for v in vectors for p in pixels]
+def parallel_region() -> Any:
+    """Open a region that every thread runs, sharing the parallel loops in it."""
+    return tir.attr(tir.int32(0), "pragma_parallel_launch_point", tir.int32(1))

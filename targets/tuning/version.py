@@ -13,8 +13,15 @@ from typing import Any
 KERNELS = "qcompile.targets.kernels"
 
 MODULES = {
-    "DenseConv": ("dense_conv", "dense_loops", "dense_store", "epilogue"),
-    "BatchMatMul": ("batch_matmul", "dense_conv", "dense_loops", "dense_store", "epilogue"),
+    "DenseConv": ("dense_conv", "dense_loops", "dense_steps", "dense_store", "epilogue"),
+    "BatchMatMul": (
+        "batch_matmul",
+        "dense_conv",
+        "dense_loops",
+        "dense_steps",
+        "dense_store",
+        "epilogue",
+    ),
     "DepthwiseConv": (
         "depthwise_conv",
         "depthwise_loops",

@@ -8,15 +8,18 @@ from hypothesis import strategies as st
 
 from qcompile.targets.arm_isa import DOTPROD, I8MM, NEON
 from qcompile.targets.isa import Isa
-from qcompile.targets.tiles import CHUNKS, Tile, Work, cycles, split, tiles
+from qcompile.targets.tiles import Tile, Work, cycles, split, tiles
 from qcompile.targets.x86_isa import AVX2, AVXVNNI, VNNI512
 
 ISAS = (VNNI512, AVXVNNI, AVX2, NEON, DOTPROD, I8MM)
 
 
-def work(lines: int, pixels: int, vectors: int, taps: int, steps: int) -> Work:
+def work(
+    height: int, pixels: int, vectors: int, taps: int, steps: int, images: int = 1
+) -> Work:
     return Work(
-        lines=lines,
+        lines=images * height,
+        height=height,
         pixels=pixels,
         vectors=vectors,
         taps=taps,
@@ -32,6 +35,7 @@ WORKS = st.builds(
     st.integers(1, 80),
     st.sampled_from([1, 9, 49]),
     st.integers(1, 600),
+    st.integers(1, 3),
 )
 
 
@@ -40,8 +44,11 @@ def test_tiles_fit(given_work: Work, isa: Isa) -> None:
     found = tiles(given_work, isa)
     assert found
     for tile in found:
-        assert tile.pixels * tile.vectors + min(tile.pixels, tile.vectors) < isa.registers
+        pixels, vectors = tile.block
+        assert pixels * vectors + min(pixels, vectors) < isa.registers
         assert 1 <= tile.pixels <= given_work.pixels
+        assert 1 <= tile.lines <= given_work.height
+        assert tile.lines == 1 or tile.pixels == given_work.pixels
         assert 1 <= tile.vectors <= given_work.vectors
         assert tile.chunk >= 1
 
@@ -65,13 +72,14 @@ def test_never_below_the_arithmetic(given_work: Work, isa: Isa) -> None:
     [
         (work(56, 56, 4, 9, 16), (14, 2)),
         (work(14, 14, 16, 9, 64), (14, 2)),
-        (work(7, 7, 32, 9, 128), (7, 3)),
+        (work(7, 7, 32, 9, 128), (14, 2)),
+        (work(4, 4, 16, 9, 64), (8, 3)),
         (work(1, 1, 63, 1, 320), (1, 8)),
     ],
 )
 def test_measured_choices(shape: Work, tile: tuple[int, int]) -> None:
     best = tiles(shape, VNNI512)[0]
-    assert (best.pixels, best.vectors) == tile
+    assert best.block == tile
 
 
 @given(st.integers(1, 5000), st.integers(1, 60), st.integers(1, 40))
@@ -85,4 +93,4 @@ def test_split(lines: int, per_line: int, pieces: int) -> None:
 
 def test_words() -> None:
     assert str(Tile(14, 2, 56)) == "14x2/56"
-    assert CHUNKS > 1
+    assert str(Tile(4, 3, 2, lines=2)) == "2*4x3/2"
