@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
+from collections.abc import Iterator
 from typing import Any
 
 from tvm.script.ir_builder import IRBuilder
@@ -14,6 +17,9 @@ from qcompile.targets.kernels.halo import fill_halo
 from qcompile.targets.kernels.pixels import over_channels, over_pixels
 from qcompile.targets.kernels.window import Window
 from qcompile.targets.layout import Layout
+
+HALVES = 256
+"""Most 8-bit numbers whose sum has 16 bits for certain."""
 
 VECTORS = 4
 """Vectors summed together: a cache line of every pixel is read at once."""
@@ -76,16 +82,50 @@ class AveragePool:
         return builder.get()
 
     def _sum(self, x: Any, position: tuple[Expr, Expr, Expr], first: Expr, width: int) -> Expr:
+        """Return the sum of a window; up to HALVES numbers are first summed in 16 bits."""
         n, h, w = position
-        acc = tir.alloc_buffer((width,), "int32", scope="global")
-        every = [span(0, width)]
-        tir.buffer_store(acc, splat("int32", 0, width), every)
+        total = _Sum("int32", width)
+        taps, neighbours = math.prod(self.window.kernel), self.window.kernel[1]
+        half = _Sum("uint16" if self.dtype == "uint8" else "int16", width)
+        part = half if neighbours <= HALVES else total
+
+        @contextlib.contextmanager
+        def halves() -> Iterator[None]:
+            half.clear()
+            yield
+            total.add(half.vector)
 
         def add(line: Expr, pixel: Expr) -> None:
-            number = x[span(self.x.at(n, line, pixel, first), width)]
-            total = acc[every[0]] + tir.cast(number, vector("int32", width))
-            tir.buffer_store(acc, total, every)
+            part.add(x[span(self.x.at(n, line, pixel, first), width)])
 
-        count = self.window.over_taps(self.x, self.y, h, w, add)
+        total.clear()
+        whole, nothing = taps <= HALVES, contextlib.nullcontext
+        around = halves if part is half and not whole else nothing
+        with halves() if whole else nothing():
+            count = self.window.over_taps(self.x, self.y, h, w, add, line=around)
         offset = tir.cast(count * self.x_zero_point, "int32")
-        return acc[every[0]] - (offset if width == 1 else tir.broadcast(offset, width))
+        return total.vector - (offset if width == 1 else tir.broadcast(offset, width))
+
+
+class _Sum:
+    """A vector of integers to which others are added."""
+
+    def __init__(self, dtype: str, lanes: int) -> None:
+        self._dtype, self._lanes = dtype, lanes
+        self._held = tir.alloc_buffer((lanes,), dtype, scope="global")
+        self._every = [span(0, lanes)]
+
+    @property
+    def vector(self) -> Expr:
+        """The sum so far."""
+        return self._held[self._every[0]]
+
+    def clear(self) -> None:
+        """Emit the start at 0."""
+        zero = splat(self._dtype, 0, self._lanes)
+        tir.buffer_store(self._held, zero, self._every)
+
+    def add(self, number: Expr) -> None:
+        """Emit the addition of integers of fewer bits."""
+        wide = tir.cast(number, vector(self._dtype, self._lanes))
+        tir.buffer_store(self._held, self.vector + wide, self._every)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from tvm.script.ir_builder import tirx as tir
 
@@ -52,7 +54,14 @@ class Window:
         return position * self.strides[axis] + tap * self.dilations[axis] - self.pads[axis]
 
     def over_taps(
-        self, x: Layout, y: Layout, h: Expr, w: Expr, body: Callable[[Expr, Expr], None]
+        self,
+        x: Layout,
+        y: Layout,
+        h: Expr,
+        w: Expr,
+        body: Callable[[Expr, Expr], None],
+        *,
+        line: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> Expr:
         """Emit the loops over the taps inside the image, and return how many there are.
 
@@ -62,10 +71,11 @@ class Window:
             h: Line of the output.
             w: Pixel of the output.
             body: Called with line and pixel of x.
+            line: Emits what is done before and after each line of taps.
         """
         top, bottom = self.taps(0, h, x.h, y.h)
         left, right = self.taps(1, w, x.w, y.w)
-        with tir.serial(top, bottom) as kh, tir.serial(left, right) as kw:
+        with tir.serial(top, bottom) as kh, line(), tir.serial(left, right) as kw:
             body(self.source(0, h, kh), self.source(1, w, kw))
         return (bottom - top) * (right - left)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -180,3 +181,22 @@ def test_global_average_leaves_no_gap_for_float(lanes: int, dtype: str) -> None:
         lanes=lanes,
     )
     check_average(template, 3)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("value", [0, 255, -128, 127])
+@pytest.mark.parametrize("size", [(16, 16), (1, 257), (3, 256), (257, 2)])
+def test_sums_that_fill_16_bits(size: tuple[int, int], value: int, lanes: int) -> None:
+    dtype = "int8" if value in (-128, 127) else "uint8"
+    template = AveragePool(
+        x=Layout.spatial((1, 5, *size)),
+        y=Layout.spatial((1, 5, 1, 1)),
+        window=Window(kernel=size),
+        dtype=dtype,
+        x_zero_point=3,
+        epilogue=Epilogue(dtype="float32"),
+        lanes=lanes,
+    )
+    x = np.full(template.x.size, value, dtype)
+    got = run(template, [x, np.ones(1, np.float32)], template.y, "float32")
+    np.testing.assert_array_equal(got, np.full(5, (value - 3) * math.prod(size), np.float32))
