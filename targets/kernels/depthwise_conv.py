@@ -12,6 +12,7 @@ from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Isa
 from qcompile.targets.kernels.depthwise_loops import DepthwiseLoops
+from qcompile.targets.kernels.depthwise_walk import DepthwiseWalk
 from qcompile.targets.kernels.depthwise_window import (
     QUAD,
     Window,
@@ -20,7 +21,7 @@ from qcompile.targets.kernels.depthwise_window import (
 )
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.kernels.interleave import channel_order
-from qcompile.targets.kernels.packing import Pair, fold_zero_point, require_window
+from qcompile.targets.kernels.packing import Pair, fold_zero_point, padded, require_window
 from qcompile.targets.layout import Layout
 
 Packed = tuple[npt.NDArray[np.int8], npt.NDArray[np.int32], npt.NDArray[np.float32]]
@@ -142,6 +143,17 @@ class DepthwiseConv:
             first += vectors
         return strips
 
+    @property
+    def lanes(self) -> int:
+        """Lanes of all strips: the packed bias and multiplier of each."""
+        return len(self.strips()) * QUAD * self.isa.lanes
+
+    @property
+    def zeros(self) -> int:
+        """Zeros behind the packed bias; see `DepthwiseWalk`."""
+        first = self.window.last + 1
+        return first + (self.window.reached(self.y.w) - 1) * self.strides[1]
+
     def pack(
         self,
         weight: npt.NDArray[np.int8],
@@ -174,27 +186,26 @@ class DepthwiseConv:
         weights, biases, multipliers = (
             np.concatenate(arrays) for arrays in zip(*parts, strict=True)
         )
-        return weights, biases, multipliers
+        return weights, padded(biases, self.lanes + self.zeros), multipliers
 
     def func(self) -> Any:
         """Return the PrimFunc."""
         assert self.tile is not None
-        channels = len(self.strips()) * QUAD * self.isa.lanes
-        weights = channels * self.isa.taps * len(self.window.dots(self.tile.rows))
+        weights = self.lanes * self.isa.taps * len(self.window.dots(self.tile.rows))
         r = self.residual
         with IRBuilder() as builder, tir.prim_func():
             tir.func_name("main")
-            loops = DepthwiseLoops(
+            walk = DepthwiseWalk(
                 conv=self,
                 tile=self.tile,
                 x=tir.arg("x", tir.Buffer((self.x.size,), self.isa.activation)),
                 w=tir.arg("w", tir.Buffer((weights,), "int8")),
-                bias=tir.arg("bias", tir.Buffer((channels,), "int32")),
-                multiplier=tir.arg("multiplier", tir.Buffer((channels,), "float32")),
+                bias=tir.arg("bias", tir.Buffer((self.lanes + self.zeros,), "int32")),
+                multiplier=tir.arg("multiplier", tir.Buffer((self.lanes,), "float32")),
                 r=tir.arg("r", tir.Buffer((r.size,), self.r_dtype)) if r else None,
                 scale=tir.arg("r_multiplier", tir.Buffer((1,), "float32")) if r else None,
                 y=tir.arg("y", tir.Buffer((self.y.size,), self.epilogue.dtype)),
             )
             tir.func_attr({"tirx.noalias": True})
-            loops.emit()
+            DepthwiseLoops(walk).emit()
         return builder.get()

@@ -1,184 +1,116 @@
-"""The loops of the depthwise kernel: rows, strips of channels, pixels, columns, dots."""
+"""The loops of the depthwise kernel around its walks: bands of rows, strips of channels."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
 
 from tvm.script.ir_builder import tirx as tir
 
 from qcompile.targets.isa import Expr
-from qcompile.targets.kernels.blocks import Registers, widened
 from qcompile.targets.kernels.depthwise_parts import Parts, Place
-from qcompile.targets.kernels.depthwise_window import QUAD, WindowTile
-from qcompile.targets.kernels.epilogue import rescale, span
+from qcompile.targets.kernels.depthwise_walk import DepthwiseWalk
+from qcompile.targets.kernels.depthwise_window import QUAD
 from qcompile.targets.kernels.halo import fill_halo
-from qcompile.targets.kernels.interleave import interleave, restore
-from qcompile.targets.kernels.reread import reread
 
-if TYPE_CHECKING:
-    from qcompile.targets.kernels.depthwise_conv import DepthwiseConv
+L1_BYTES = 32 * 1024
+"""First-level cache that is there at least."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DepthwiseLoops:
-    """One kernel while it is being emitted: what to compute, and its buffers.
+@dataclasses.dataclass(frozen=True)
+class Bands:
+    """Neighbouring bands of output rows, each as many rows as a tile has.
 
-    `r` and `scale` are the residual and its multiplier, or None.
+    Attributes:
+        first: The first one.
+        count: How many.
+        parallel: Whether threads share them.
     """
 
-    conv: DepthwiseConv
-    tile: WindowTile
-    x: Any
-    w: Any
-    bias: Any
-    multiplier: Any
-    r: Any
-    scale: Any
-    y: Any
+    first: Expr
+    count: Expr
+    parallel: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthwiseLoops:
+    """Where the walks of one kernel begin.
+
+    Attributes:
+        walk: The kernel and its buffers.
+    """
+
+    walk: DepthwiseWalk
 
     def emit(self) -> None:
-        """Emit the whole kernel into the open function."""
-        conv, y, size = self.conv, self.conv.y, QUAD * self.conv.isa.lanes
-        fill_halo(self.y, y, conv.epilogue.dtype, conv.epilogue.zero_point)
-        bands = -(-y.h // self.tile.rows)
-        strips = conv.strips()
+        """Emit the whole kernel into the open function.
+
+        Some bands of rows at a time, whose input stays in the second-level cache; of these one
+        strip after the other, so that its weights and rows stay in the first.
+        """
+        conv, y = self.walk.conv, self.walk.conv.y
+        fill_halo(self.walk.y, y, conv.epilogue.dtype, conv.epilogue.zero_point)
+        bands, chunk = self.bands, self.chunk
+        if chunk == 1:
+            with (tir.parallel if conv.parallel else tir.serial)(bands) as band:
+                self._strips(Bands(band, 1))
+            return
+        shared = conv.parallel and bands > 1
+        with (
+            launched() if shared else contextlib.nullcontext(),
+            tir.serial(-(-bands // chunk)) as i,
+        ):
+            count = tir.min(chunk, bands - i * chunk)
+            self._strips(Bands(i * chunk, count, parallel=shared))
+
+    @property
+    def bands(self) -> int:
+        """Bands of output rows, of all images."""
+        return self.walk.conv.y.n * -(-self.walk.conv.y.h // self.walk.tile.rows)
+
+    @property
+    def chunk(self) -> int:
+        """Bands at a time: one, if its input and all weights stay in the first-level cache."""
+        conv, x = self.walk.conv, self.walk.conv.x
+        read = sum(map(len, conv.window.groups(self.walk.tile.rows)))
+        if read * x.stored_w * x.c_pad + int(self.walk.w.shape[0]) <= L1_BYTES:
+            return 1
+        lines = self.walk.tile.rows * conv.strides[0]
+        return max(1, conv.isa.l2_bytes // 4 // (lines * x.stored_w * x.c_pad))
+
+    def _strips(self, bands: Bands) -> None:
+        """Compute some bands, strip by strip."""
+        size, strips = QUAD * self.walk.conv.isa.lanes, self.walk.conv.strips()
         quads = [i for i, s in enumerate(strips) if (s.channel, s.vectors) == (i * size, QUAD)]
-        with (tir.parallel if conv.parallel else tir.serial)(y.n * bands) as band:
-            n = band // bands
-            h = tir.min(band % bands * self.tile.rows, y.h - self.tile.rows)
-            if quads:
-                with tir.serial(len(quads)) as q:
-                    self._line(Place(n, h, 0, q * size, q * size, Parts(conv, QUAD)))
-            for number, strip in enumerate(strips[len(quads) :], len(quads)):
-                parts = Parts(conv, strip.vectors)
-                self._line(Place(n, h, 0, strip.channel, number * size, parts))
+        if quads:
+            with tir.serial(len(quads)) as q:
+                self._strip(bands, q * size, q * size, QUAD)
+        for number, strip in enumerate(strips[len(quads) :], len(quads)):
+            self._strip(bands, strip.channel, number * size, strip.vectors)
+
+    def _strip(self, bands: Bands, channel: Expr, packed: Expr, vectors: int) -> None:
+        """Compute a strip of some bands."""
+        y, rows = self.walk.conv.y, self.walk.tile.rows
+        image = -(-y.h // rows)
+        with (tir.parallel if bands.parallel else tir.serial)(bands.count) as i:
+            n = (bands.first + i) // image
+            h = tir.min((bands.first + i) % image * rows, y.h - rows)
+            self._line(Place(n, h, 0, channel, packed, Parts(self.walk.conv, vectors)))
 
     def _line(self, place: Place) -> None:
         """Walk along the line, or along one block of it after the other."""
         width = place.parts.width
-        if self.tile.pixels >= self.conv.window.reached(width):
-            self._walk(place, width)
+        if self.walk.tile.pixels >= self.walk.conv.window.reached(width):
+            self.walk.along(place, width)
             return
-        pixels = self.tile.pixels
+        pixels = self.walk.tile.pixels
         with tir.serial(-(-width // pixels)) as i:
-            self._walk(place.at(tir.min(i * pixels, width - pixels)), pixels)
-
-    def _walk(self, place: Place, length: int) -> None:
-        """Compute neighbouring pixels: each step takes the columns that finish one more."""
-        window = self.conv.window
-        started = window.reached(length)
-        count = self.tile.rows * started * QUAD
-        acc = Sums(Registers(count, self.conv.isa.lanes), self.tile.rows)
-        self._step(place, acc, started, range(window.last + 1))
-        fresh = range(max(0, window.last + 1 - window.strides[1]), window.last + 1)
-        if length > started:
-            with tir.serial(length - started) as i:
-                self._step(place.at(i + 1), acc, started, fresh)
-        for pixel in range(length - started + 1, length):
-            self._step(place.at(pixel), acc, length - pixel, fresh)
-
-    def _step(self, place: Place, acc: Sums, started: int, columns: range) -> None:
-        """Take columns, counted from the first pixel's first one, and finish that pixel.
-
-        `started` pixels from there on have sums; the next step's are those of one further.
-        """
-        for column in columns:
-            readers = self.conv.window.readers(column, started)
-            if readers:
-                self._column(place, acc, column, readers)
-        for row in range(self.tile.rows):
-            self._store(place, row, [acc[row, 0, vector] for vector in range(QUAD)])
-        acc.advance(started)
-
-    def _column(self, place: Place, acc: Sums, column: int, readers: dict[int, int]) -> None:
-        """Interleave a column's rows once, then do every dot that reads it: kw -> pixel."""
-        isa, window, lanes = self.conv.isa, self.conv.window, self.conv.isa.lanes
-        if 0 in readers:
-            bias = self._read(self.bias)
-            for row in range(self.tile.rows):
-                for vector in range(QUAD):
-                    first = bias[span(place.packed + vector * lanes, lanes)]
-                    acc[row, readers[0], vector] = first
-        dots, size = window.dots(self.tile.rows), QUAD * isa.taps * lanes
-        start = place.packed * isa.taps * len(dots)
-        w = self._read(self.w)
-        for group, rows in enumerate(window.groups(self.tile.rows)):
-            packed = self._operands(place, column, rows)
-            for number, dot in enumerate(dots):
-                if dot.group != group or dot.kw not in readers:
-                    continue
-                weights = self._weights(w, start + number * size)
-                for vector in range(QUAD):
-                    where = dot.row, readers[dot.kw], vector
-                    acc[where] = isa.lane_dot(acc[where], packed[vector], weights[vector])
-
-    def _read(self, constants: Any) -> Any:
-        """Return constants to read here: anew, where that costs nothing."""
-        return reread(constants) if self.conv.isa.dots_read else constants
-
-    def _weights(self, w: Any, start: Expr) -> list[Expr]:
-        """Return the weight operands of a dot, one for each vector."""
-        lanes, taps = self.conv.isa.lanes, self.conv.isa.taps
-        if taps == 1:
-            return widened(w, start, lanes, QUAD)
-        size = taps * lanes
-        return [w[span(start + vector * size, size)] for vector in range(QUAD)]
-
-    def _operands(self, place: Place, column: int, rows: list[int]) -> list[Expr]:
-        """Return the dot operands of a group of input rows, at one column."""
-        conv, lanes = self.conv, self.conv.isa.lanes
-        if conv.isa.taps == 1:
-            starts = place.inputs(rows[0], column)
-            return [e for s in starts for e in widened(self.x, s, lanes, place.parts.vectors)]
-        loaded = [place.parts.load(self.x, place.inputs(row, column)) for row in rows]
-        return interleave(loaded, lanes)
-
-    def _store(self, place: Place, row: int, sums: list[Expr]) -> None:
-        """Finish and store the first pixel of a row."""
-        conv, lanes, parts = self.conv, self.conv.isa.lanes, place.parts
-        residuals: list[Expr | None] = [None] * QUAD
-        if conv.residual is not None:
-            residuals = [*parts.residuals(self.r, place, row)]
-        multiplier = self._read(self.multiplier)
-        results = [
-            rescale(
-                total,
-                multiplier[span(place.packed + vector * lanes, lanes)],
-                lanes=lanes,
-                residual=residual,
-                r_multiplier=None if residual is None else tir.broadcast(self.scale[0], lanes),
-            )
-            for vector, (total, residual) in enumerate(zip(sums, residuals, strict=True))
-        ]
-        parts.save(self.y, place, row, self._narrow(results))
-
-    def _narrow(self, results: list[Expr]) -> Expr:
-        isa, epilogue = self.conv.isa, self.conv.epilogue
-        if isa.narrow_quad is not None and epilogue.dtype != "float32":
-            return isa.narrow_quad(results, epilogue)
-        return restore([epilogue.store(t, lanes=isa.lanes) for t in results], isa.lanes)
+            self.walk.along(place.at(tir.min(i * pixels, width - pixels)), pixels)
 
 
-@dataclasses.dataclass(frozen=True)
-class Sums:
-    """The accumulators by (row, pixel, vector), pixels counted from the one finished next."""
-
-    registers: Registers
-    rows: int
-
-    def __getitem__(self, at: tuple[int, int, int]) -> Expr:
-        return self.registers[self._number(*at)]
-
-    def __setitem__(self, at: tuple[int, int, int], value: Expr) -> None:
-        self.registers[self._number(*at)] = value
-
-    def advance(self, pixels: int) -> None:
-        """Emit that the second of so many pixels becomes the first, and so on."""
-        for pixel in range(1, pixels):
-            for row in range(self.rows):
-                for vector in range(QUAD):
-                    self[row, pixel - 1, vector] = self[row, pixel, vector]
-
-    def _number(self, row: int, pixel: int, vector: int) -> int:
-        return (pixel * self.rows + row) * QUAD + vector
+@contextlib.contextmanager
+def launched() -> Iterator[None]:
+    """Threads run what is emitted inside, each its share of every parallel loop there."""
+    with tir.attr(tir.int32(0), "pragma_parallel_launch_point", tir.int32(1)):
+        yield

@@ -13,7 +13,7 @@ QUAD = 4
 EPILOGUE = 4.5
 """Instructions that finish an accumulator, in units of a dot."""
 
-UNPACK = (3, 6, 6, 8, 8)
+UNPACK = (3, 4, 6, 8, 8)
 """Instructions that make a quad's operands: of a plain row, then of 1 to 4 interleaved."""
 
 ROWS = 4

@@ -30,11 +30,13 @@ def interleave(rows: Sequence[Expr], lanes: int) -> list[Expr]:
     """Return int8[4 * lanes] operands of 1 to 4 rows of 4 * lanes 8-bit numbers.
 
     Every group of four bytes holds one channel of the rows, top row first; the bytes of rows
-    that are not there hold anything.
+    that are not there hold anything. Of three rows the first stands for the fourth: of the
+    third twice LLVM makes other shuffles, which take longer.
     """
     size = 4 * lanes
     rows = [tir.reinterpret(f"uint8x{size}", row) for row in rows]
-    first, second, third, fourth = (rows[min(i, len(rows) - 1)] for i in range(4))
+    spare = rows[0] if len(rows) == 3 else rows[-1]
+    first, second, third, fourth = [*rows, *[spare] * 3][:4]
     operands = []
     for half in range(2):
         top = _unpack(first, second, half, "uint8", size)

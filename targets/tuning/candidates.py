@@ -84,5 +84,7 @@ def operand(kernel: Any, name: str, dtype: str, size: int, seed: int) -> Array:
     random = np.random.default_rng(seed if name == "w" else 0)
     if np.dtype(dtype).kind == "f":
         return (random.random(size) / 1024).astype(dtype)
+    if name == "bias":
+        return np.zeros(size, dtype)  # depthwise kernels have zeros among them
     low = 0 if dtype == "uint8" else -100
     return random.integers(low, 100, size).astype(dtype)

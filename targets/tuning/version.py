@@ -26,6 +26,7 @@ MODULES = {
         "depthwise_conv",
         "depthwise_loops",
         "depthwise_parts",
+        "depthwise_walk",
         "depthwise_window",
         "epilogue",
         "interleave",

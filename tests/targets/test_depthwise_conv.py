@@ -136,6 +136,24 @@ def test_a_quad_holds_each_channel_once(lanes: int) -> None:
     assert sorted(channel_order(lanes, 4)) == list(range(4 * lanes))
 
 
+@pytest.mark.skipif(VNNI512 not in RUNNABLE, reason="needs AVX-512 VNNI")
+@pytest.mark.parametrize("parallel", [False, True])
+def test_more_lines_than_the_caches_hold(*, parallel: bool) -> None:
+    image = Layout(2, 30, 20, 480, 480, Halo(1, 1, 1, 1))
+    kernel = kernel_of(480, x=image, y=image, parallel=parallel)
+    rng = np.random.default_rng(0)
+    given = Data(
+        x=rng.integers(0, 256, (2, 480, 30, 20), dtype=np.uint8),
+        weight=rng.integers(-128, 128, (480, 1, 3, 3), dtype=np.int8),
+        bias=rng.integers(-1000, 1000, 480),
+        multiplier=rng.uniform(1e-4, 1e-3, 480).astype(np.float32),
+        x_zero_point=3,
+        residual=None,
+        r_multiplier=np.float32(1),
+    )
+    check((kernel, given))
+
+
 @pytest.mark.parametrize("vectors", [1, 2, 4])
 def test_the_parts_of_a_line_are_all_of_it(vectors: int) -> None:
     for width in range(1, 20):
