@@ -6,6 +6,7 @@ import dataclasses
 
 import onnx_ir as ir
 
+from qcompile.passes.merge_transposes import permutation
 from qcompile.regions import constant, sole_user
 
 TAKERS = ("Conv", "AveragePool")
@@ -14,6 +15,8 @@ TAKERS = ("Conv", "AveragePool")
 @dataclasses.dataclass(frozen=True)
 class FoldPad(ir.passes.InPlacePass):
     """Fold `Conv(Pad(x, p), pads=q)` into `Conv(x, pads=p + q)`; exact.
+
+    Through a Transpose, too: `Conv(T(Pad(x, p)))`, as exporters of NHWC models write it.
 
     An AveragePool counts the padded zeros, so it becomes one with count_include_pad = 1.
 
@@ -36,25 +39,31 @@ class FoldPad(ir.passes.InPlacePass):
         """Return the model and whether any Pad was folded."""
         modified = False
         for node in ir.traversal.RecursiveGraphIterator(model.graph):
-            pads = zero_pads(node)
-            user = sole_user(node.outputs[0]) if pads is not None else None
-            if pads is None or user is None or not takes_pads(user, len(pads) // 2):
+            pads, (turn, user) = zero_pads(node), readers(node)
+            if pads is None or user is None:
                 continue
-            own = user.attributes.get("pads")
-            before = own.as_ints() if own is not None else [0] * len(pads)
-            total = [mine + new for mine, new in zip(before, pads, strict=True)]
-            user.attributes["pads"] = ir.AttrInt64s("pads", total)
-            if user.op_type == "AveragePool":
-                user.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
-            user.replace_input_with(0, node.inputs[0])
-            assert node.graph is not None
-            node.graph.remove(node, safe=True)
+            if turn is not None:
+                order = permutation(turn)
+                pads = [[each[axis] for axis in order] for each in pads]
+            begins, ends = pads
+            new = begins[2:] + ends[2:]
+            if any(begins[:2] + ends[:2]) or not new or not takes_pads(user, len(new) // 2):
+                continue
+            _fold(node, turn, user, new)
             modified = True
         return ir.passes.PassResult(model, modified)
 
 
-def zero_pads(node: ir.Node) -> list[int] | None:
-    """Return the spatial pads (begins, then ends) of a Pad with zeros around an image."""
+def readers(pad: ir.Node) -> tuple[ir.Node | None, ir.Node | None]:
+    """Return the Transpose behind a Pad, if any, and the node that reads the image, if one."""
+    user = sole_user(pad.outputs[0])
+    if user is None or user.op_type != "Transpose":
+        return None, user
+    return user, sole_user(user.outputs[0])
+
+
+def zero_pads(node: ir.Node) -> list[list[int]] | None:
+    """Return the begins and the ends, by axis, of a Pad with zeros."""
     if node.op_type != "Pad" or node.inputs[0] is None or node.inputs[0].shape is None:
         return None
     mode = node.attributes.get("mode")
@@ -69,9 +78,7 @@ def zero_pads(node: ir.Node) -> list[int] | None:
         return None
     rank = len(node.inputs[0].shape)
     begins, ends = _by_axis(node, [int(pad) for pad in pads.reshape(-1)], rank)
-    if min(begins + ends) < 0 or any(begins[:2] + ends[:2]) or rank < 3:
-        return None
-    return begins[2:] + ends[2:]
+    return [begins, ends] if min(begins + ends) >= 0 and rank >= 3 else None
 
 
 def takes_pads(node: ir.Node, spatial_rank: int) -> bool:
@@ -89,6 +96,23 @@ def takes_pads(node: ir.Node, spatial_rank: int) -> bool:
     counts = attributes.get("count_include_pad")
     uncounted = own is not None and any(own.as_ints()) and not (counts and counts.as_int())
     return not (ceil is not None and ceil.as_int()) and not uncounted
+
+
+def _fold(pad: ir.Node, turn: ir.Node | None, user: ir.Node, new: list[int]) -> None:
+    """Let the user pad by so much more, and remove the Pad."""
+    own = user.attributes.get("pads")
+    before = own.as_ints() if own is not None else [0] * len(new)
+    total = [mine + more for mine, more in zip(before, new, strict=True)]
+    user.attributes["pads"] = ir.AttrInt64s("pads", total)
+    if user.op_type == "AveragePool":
+        user.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
+    source = pad.inputs[0]
+    (user if turn is None else turn).replace_input_with(0, source)
+    if turn is not None and source is not None and source.shape is not None:
+        turned = [source.shape[axis] for axis in permutation(turn)]
+        turn.outputs[0].shape = ir.Shape(turned)
+    assert pad.graph is not None
+    pad.graph.remove(pad, safe=True)
 
 
 def _by_axis(node: ir.Node, pads: list[int], rank: int) -> tuple[list[int], list[int]]:

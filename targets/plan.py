@@ -150,6 +150,10 @@ def channel_multiple(value: ir.Value, isa: Isa) -> int:
     not worth a vector: they are stored as one dot group.
     """
     producer = value.producer()
+    if producer is not None and producer.op_type == "Transpose":
+        source = producer.inputs[0]
+        assert source is not None
+        producer = source.producer()
     narrow = producer is None or producer.op_type == "QuantizeLinear"
     dense = all(
         node.op_type == "Slice"

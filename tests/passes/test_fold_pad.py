@@ -29,6 +29,14 @@ CHANGES = {
         { y = AveragePool <kernel_shape = [2, 2], pads = [1, 2, 3, 4],
                            count_include_pad = 1> (x) }""",
     ),
+    "through a Transpose": (
+        """g (float[1,5,5,2] x, float[3,2,3,3] w) => (float[1,3,7,9] y)
+        <int64[8] p = {0, 1, 2, 0, 0, 3, 4, 0}>
+        { a = Pad(x, p)  t = Transpose <perm = [0, 3, 1, 2]> (a)  y = Conv(t, w) }""",
+        """g (float[1,5,5,2] x, float[3,2,3,3] w) => (float[1,3,7,9] y)
+        { t = Transpose <perm = [0, 3, 1, 2]> (x)
+          y = Conv <pads = [1, 2, 3, 4]> (t, w) }""",
+    ),
     "two axes": (
         """g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,5,5] y)
         <int64[4] p = {1, 1, 1, 1}, float v = {0}, int64[2] ax = {-2, 3}>
@@ -48,6 +56,13 @@ KEPT = {
         {{ a = Pad <mode = "reflect"> (x, p)  y = Conv(a, w) }}""",
     "of the channels": """g (float[1,2,5,5] x, float[3,3,3,3] w) => (float[1,3,3,3] y)
         <int64[8] p = {0, 1, 0, 0, 0, 0, 0, 0}> { a = Pad(x, p)  y = Conv(a, w) }""",
+    "of what a Transpose makes the channels": f"""g (float[1,2,5,5] x, float[3,11,3,3] w)
+        => (float[1,3,7,0] y) <{PADS}>
+        {{ a = Pad(x, p)  t = Transpose <perm = [0, 3, 2, 1]> (a)  y = Conv(t, w) }}""",
+    "before a Transpose with two readers": """g (float[1,5,5,2] x, float[3,2,3,3] w)
+        => (float[1,3,7,9] y, float[1,2,9,11] z) <int64[8] p = {0, 1, 2, 0, 0, 3, 4, 0}>
+        { a = Pad(x, p)  t = Transpose <perm = [0, 3, 1, 2]> (a)  y = Conv(t, w)
+          z = Relu(t) }""",
     "negative": """g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,2,3] y)
         <int64[8] p = {0, 0, -1, 0, 0, 0, 0, 0}> { a = Pad(x, p)  y = Conv(a, w) }""",
     "before a MaxPool": f"""g (float[1,2,5,5] x) => (float[1,2,8,10] y) <{PADS}>
