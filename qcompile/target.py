@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from qcompile.errors import UnsupportedOpError
 from qcompile.quant import QuantSpec
+from qcompile.speeds import Speeds
 from qcompile.tuning_log import Record
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -131,6 +132,8 @@ class Target:
         lowering: Builds and loads the library.
         numerics: The rescale rule that graph, oracle and kernels share.
         extra_passes: Passes over the integer graph before it is lowered.
+        speeds: What operators take in integers and in float; None where that is not known,
+            and nothing stays float for its speed.
     """
 
     name: str
@@ -141,6 +144,7 @@ class Target:
     lowering: Lowering
     numerics: Numerics = Numerics()
     extra_passes: tuple[ir.passes.PassBase, ...] = ()
+    speeds: Speeds | None = None
 
     def __post_init__(self) -> None:
         names = [op.op_type for op in self.ops]

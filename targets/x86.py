@@ -6,6 +6,7 @@ from qcompile.quant import U8
 from qcompile.target import Target
 from qcompile.targets.cpu_ops import cpu_ops
 from qcompile.targets.lowering import TvmLowering, isa
+from qcompile.targets.speeds import AVX2, AVX512, AVXVNNI
 
 AVX2_FLAGS = ("avx2", "fma", "f16c", "bmi1", "bmi2", "movbe")
 """What x86-64-v3 has; the code generator may use all of it."""
@@ -20,6 +21,7 @@ X86_VNNI = Target(
     features=(*AVX512_FLAGS, "avx512_vnni"),
     ops=cpu_ops(U8),
     lowering=TvmLowering(isa("x86_isa", "VNNI512")),
+    speeds=AVX512,
 )
 
 X86_AVXVNNI = Target(
@@ -29,6 +31,7 @@ X86_AVXVNNI = Target(
     features=(*AVX2_FLAGS, "avx_vnni"),
     ops=cpu_ops(U8),
     lowering=TvmLowering(isa("x86_isa", "AVXVNNI")),
+    speeds=AVXVNNI,
 )
 
 X86_AVX2 = Target(
@@ -38,4 +41,5 @@ X86_AVX2 = Target(
     features=AVX2_FLAGS,
     ops=cpu_ops(U8),
     lowering=TvmLowering(isa("x86_isa", "AVX2")),
+    speeds=AVX2,
 )

@@ -19,6 +19,7 @@ from qcompile.regions import (
     is_constant,
     role,
 )
+from qcompile.schemes.faster_float import faster_float
 from qcompile.schemes.precision import better_float
 from qcompile.target import Target
 from qcompile.unary import UNARY_OPS
@@ -62,7 +63,8 @@ def place(graph: ir.Graph, target: Target, config: CompileConfig) -> Placement:
       arithmetic step gives float straight from its accumulator;
     - all but products that neither read what is integer anyway nor are read by integer
       steps only;
-    - what is more precise in float, and little work (see `better_float`).
+    - what is more precise in float, and little work (see `better_float`);
+    - what is faster in float, where the target says what operators take (see `faster_float`).
 
     Where the config says `float = false` these exceptions do not hold.
     """
@@ -83,6 +85,11 @@ def place(graph: ir.Graph, target: Target, config: CompileConfig) -> Placement:
     reasons.update({node: TAIL for region in tail for node in region.nodes})
     reasons.update({node: BETWEEN_FLOATS for region in left_over for node in region.nodes})
     kept = tuple(r for r in regions if r not in tail and r not in left_over)
+    if target.speeds is not None:
+        free = [r for r in kept if config.override(r.anchor).float is not False]
+        faster = faster_float(kept, free, target.speeds)
+        reasons.update({node: why for r, why in faster.items() for node in r.nodes})
+        kept = tuple(r for r in kept if r not in faster)
     integer = {node for region in kept for node in region.nodes}
     return Placement(
         kept,
