@@ -46,8 +46,10 @@ class Row:
         ms: Median time.
         macs: Multiply-accumulates.
         gmacs_per_second: Their rate.
-        arithmetic: Share of the arithmetic floor: macs at the peak of the dot, over the time.
+        arithmetic: Share of the arithmetic floor: macs at the peak of the dot or, in float, of
+            the fused multiply-add, over the time.
         bandwidth: Share of the bandwidth floor: bytes at the speed of a copy, over the time.
+            More than 1 where they lay in a nearer cache than a copy of that size.
         float_reason: Why it computes in float; None where it does not.
     """
 
@@ -153,6 +155,7 @@ def explained(
         own = [name for name in (info.node, *info.node.split(", ")) if name in nodes]
         named.update(own)
         following = info.node or following
+        reason = why_float([nodes[name] for name in own])
         rows.append(
             Row(
                 node=info.node or (f"before {following}" if following else "outputs"),
@@ -161,11 +164,13 @@ def explained(
                 ms=spent * 1e3,
                 macs=info.macs,
                 gmacs_per_second=info.macs / spent / 1e9 if spent else 0.0,
-                arithmetic=share(peaks.arithmetic_seconds(info.macs), spent)
+                arithmetic=share(
+                    peaks.arithmetic_seconds(info.macs, real=reason is not None), spent
+                )
                 if peaks
                 else None,
                 bandwidth=share(peaks.memory_seconds(info.bytes), spent) if peaks else None,
-                float_reason=why_float([nodes[name] for name in own]),
+                float_reason=reason,
             )
         )
     yield from reversed(rows)

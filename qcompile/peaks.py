@@ -11,15 +11,17 @@ class Peaks:
 
     Attributes:
         macs_per_second: Of the dot instruction on registers.
+        float_macs_per_second: Of the fused multiply-add of floats on registers.
         copies: Bytes read and written by a copy, and how many a second; rising in size.
     """
 
     macs_per_second: float
+    float_macs_per_second: float
     copies: tuple[tuple[int, float], ...]
 
-    def arithmetic_seconds(self, macs: int) -> float:
-        """Return the time of so many multiply-accumulates at the peak."""
-        return macs / self.macs_per_second
+    def arithmetic_seconds(self, macs: int, *, real: bool = False) -> float:
+        """Return the time of so many multiply-accumulates, of integers or floats, at the peak."""
+        return macs / (self.float_macs_per_second if real else self.macs_per_second)
 
     def memory_seconds(self, size: int) -> float:
         """Return the time of reading and writing so many bytes.

@@ -1,7 +1,7 @@
-"""How fast a machine can be at most: its dot instruction, and copies of some sizes.
+"""How fast a machine can be at most: its dot instruction, its fma, and copies of some sizes.
 
-Kernels of nothing but dots on registers, and of nothing but loads and stores, are built as any
-other and timed where the model runs. So the figures are of the same machine, the same hour and
+Kernels of nothing but dots or fmas on registers, and of nothing but loads and stores, are built
+as any other and timed where the model runs. So the figures are of the same machine, the same hour and
 the same threads as those that are compared with them.
 """
 
@@ -86,6 +86,48 @@ class DotPeak:
 
 
 @dataclasses.dataclass(frozen=True)
+class FmaPeak:
+    """Fused multiply-adds of floats on registers: each round one new operand for every sum.
+
+    Buffers: x, w, y float32[PIECES * lanes] each.
+    """
+
+    isa: Isa
+
+    @property
+    def sums(self) -> int:
+        """Independent accumulators."""
+        return self.isa.registers - 4
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one run."""
+        return PIECES * STEPS * self.sums * self.isa.lanes
+
+    def func(self) -> Any:
+        """Return the PrimFunc."""
+        lanes, size = self.isa.lanes, PIECES * self.isa.lanes
+        with IRBuilder() as builder, tir.prim_func():
+            tir.func_name("main")
+            x, w, y = (tir.arg(name, tir.Buffer((size,), "float32")) for name in "xwy")
+            tir.func_attr({"tirx.noalias": True})
+            with tir.parallel(PIECES) as piece:
+                acc = Registers(self.sums, lanes, "float32")
+                for each in range(self.sums):
+                    acc[each] = tir.broadcast(tir.float32(each), lanes)
+                number = x[tir.ramp(piece * lanes, 1, lanes)]
+                with tir.serial(STEPS) as step:
+                    weight = w[tir.ramp(step % PIECES * lanes, 1, lanes)]
+                    for each in range(self.sums):
+                        acc[each] = tir.fma(number, weight, acc[each])
+                total = acc[0]
+                for each in range(1, self.sums):
+                    total = total + acc[each]
+                tir.buffer_store(y, total, [tir.ramp(piece * lanes, 1, lanes)])
+        return builder.get()
+
+
+@dataclasses.dataclass(frozen=True)
 class CopyPeak:
     """A copy of so many bytes, by one thread or by all. Buffers: x uint8, y uint8."""
 
@@ -119,6 +161,9 @@ def measure_peaks(isa: Isa, measure: Measure) -> Peaks:
         random.integers(-100, 100, 16 * isa.lanes // isa.rows * isa.k_group).astype(np.int8),
     ]
     product = Trial(dots, operands, PIECES * isa.lanes, ir.DataType.INT32)
+    fmas, size = FmaPeak(isa), PIECES * isa.lanes
+    numbers = [random.random(size, np.float32) for _ in range(2)]
+    real = Trial(fmas, numbers, size, ir.DataType.FLOAT)
     memory = random.integers(0, 256, COPIES[-1]).astype(np.uint8)
     copies = [
         Trial(CopyPeak(size, isa.lanes, parallel), [memory[:size]], size, ir.DataType.UINT8)
@@ -126,11 +171,18 @@ def measure_peaks(isa: Isa, measure: Measure) -> Peaks:
         for parallel in (False, True)
     ]
     # Twice each: the first time brings what it reads into the cache.
-    trials = [product, product, *(each for copy in copies for each in (copy, copy))]
+    trials = [
+        product,
+        product,
+        real,
+        real,
+        *(each for copy in copies for each in (copy, copy)),
+    ]
     seconds = measure(*build_trials(isa, trials), RUNS).min(axis=0)[1::2]
-    fastest = seconds[1:].reshape(len(COPIES), 2).min(axis=1)
+    fastest = seconds[2:].reshape(len(COPIES), 2).min(axis=1)
     return Peaks(
         macs_per_second=dots.macs / float(seconds[0]),
+        float_macs_per_second=fmas.macs / float(seconds[1]),
         copies=tuple(
             (2 * size, 2 * size / spent)
             for size, spent in zip(COPIES, fastest.tolist(), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,10 +13,10 @@ import pytest
 
 import qcompile
 from qcompile.cli import main
-from qcompile.cli.explain import describe_explanation
+from qcompile.cli.explain import NEARER, describe_explanation
 from qcompile.config import CompileConfig
 from qcompile.errors import CompileError, ConfigError
-from qcompile.explanation import FREE, NO_REASON, Row, explain, explained
+from qcompile.explanation import FREE, NO_REASON, Explanation, Row, explain, explained
 from qcompile.model import CompiledModel
 from qcompile.peaks import Peaks
 from qcompile.report import node_name
@@ -24,7 +25,7 @@ from qcompile.targets import native
 from tests import compiled as fakes
 from tests.nets import NETS, net, samples
 
-PEAKS = Peaks(2e11, ((1000, 1e11), (1_000_000, 1e10)))
+PEAKS = Peaks(2e11, 5e10, ((1000, 1e11), (1_000_000, 1e10)))
 
 
 @pytest.fixture(scope="module")
@@ -75,18 +76,35 @@ def test_the_machine_is_measured_once(
     assert model.explain(threads=1, runs=1).peaks is known
 
 
-def rows(infos: list[KernelInfo], *names: str) -> list[Row]:
-    nodes = {name: ir.node("Relu", [ir.val("x")], name=name) for name in names}
+def rows(infos: list[KernelInfo], *names: str, integer: bool = False) -> list[Row]:
+    x = ir.val("x", dtype=ir.DataType.UINT8 if integer else None)
+    nodes = {name: ir.node("Relu", [x], name=name) for name in names}
     return list(explained(infos, [0.001] * len(infos), nodes, PEAKS))
 
 
 def test_shares_are_of_the_floors() -> None:
-    (row,) = rows([KernelInfo("a", "k", macs=100_000_000, bytes=1_000_000)], "a")
+    info = KernelInfo("a", "k", macs=25_000_000, bytes=1_000_000)
+    (row,) = rows([info], "a")
     assert row.ms == pytest.approx(1.0)
-    assert row.gmacs_per_second == pytest.approx(100.0)
+    assert row.gmacs_per_second == pytest.approx(25.0)
     assert row.arithmetic == pytest.approx(0.5)
     assert row.bandwidth == pytest.approx(0.1)
     assert row.float_reason == NO_REASON
+    (row,) = rows([info], "a", integer=True)
+    assert row.arithmetic == pytest.approx(0.125)
+    assert row.float_reason is None
+
+
+def test_more_than_the_speed_of_a_copy_is_explained() -> None:
+    found = tuple(rows([KernelInfo("a", "k", bytes=200_000_000)], "a"))
+    report = Explanation(
+        threads=1, runs=1, total_ms=1.0, float_ms=1.0, peaks=PEAKS, rows=found
+    )
+    text = describe_explanation(report)
+    assert "2000 %" in text
+    assert NEARER in text
+    slow = dataclasses.replace(found[0], bandwidth=0.5)
+    assert NEARER not in describe_explanation(dataclasses.replace(report, rows=(slow,)))
 
 
 def test_a_larger_kernel_than_any_copy_has_the_slowest_copys_speed() -> None:
@@ -125,7 +143,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["compile", str(tmp_path / "m.onnx"), "--calib", str(tmp_path / "c.npz")]
     given += ["-o", str(out), "--explain"]
     assert main([*given, "--target", "native"]) == 0
-    assert "of dot peak" in capsys.readouterr().out
+    assert "of peak" in capsys.readouterr().out
     assert main(["bench", str(out), "--runs", "2", "--explain", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)["explain"]
     assert report["threads"] == 1

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qcompile.explanation import Explanation, Row
+    from qcompile.peaks import Peaks
 
 LONGEST = 44
 """Characters of a cell that holds names."""
 
-HEAD = ("node", "kernel", "tile", "ms", "%", "GMAC/s", "of dot peak", "of copy speed", "")
+HEAD = ("node", "kernel", "tile", "ms", "%", "GMAC/s", "of peak", "of copy speed", "")
+
+
+NEARER = "over 100 % of copy speed: the numbers lay in a nearer cache than those of the copy"
 
 
 def describe_explanation(explanation: Explanation) -> str:
@@ -22,14 +28,23 @@ def describe_explanation(explanation: Explanation) -> str:
     lines = [HEAD, *(cells(row, total) for row in rows)]
     macs = sum(row.macs for row in rows)
     peaks = explanation.peaks
-    floor = peaks.arithmetic_seconds(macs) * 1e3 / total if peaks and total else None
+    floor = arithmetic_floor(rows, peaks) * 1e3 / total if peaks and total else None
     rate = f"{macs / total / 1e6:.1f}" if total else ""
     lines.append(("total", "", "", f"{total:.3f}", "100", rate, percent(floor)))
     free = [row.node for row in explanation.rows if not row.ms]
     parts = [table(lines, right=(3, 4, 5, 6, 7)), facts(explanation)]
+    if any((row.bandwidth or 0.0) > 1 for row in rows):
+        parts.append(NEARER)
     if free:
         parts.append(f"without a kernel of their own: {', '.join(free)}")
     return "\n".join([*parts, *float_lines(explanation)])
+
+
+def arithmetic_floor(rows: Sequence[Row], peaks: Peaks) -> float:
+    """Return the seconds of all multiply-accumulates at the peak of integers or of floats."""
+    return sum(
+        peaks.arithmetic_seconds(row.macs, real=row.float_reason is not None) for row in rows
+    )
 
 
 def cells(row: Row, total: float) -> tuple[str, ...]:
@@ -58,7 +73,8 @@ def facts(explanation: Explanation) -> str:
         f"{speed / 1e9:.0f} GB/s up to {size >> 10} KiB" for size, speed in peaks.copies
     )
     peak = f"{peaks.macs_per_second / 1e9:.0f} GMAC/s"
-    return f"{medians}; measured here: dot {peak}, copy {copies}"
+    real = f"{peaks.float_macs_per_second / 1e9:.0f} GMAC/s in float"
+    return f"{medians}; measured here: dot {peak}, {real}, copy {copies}"
 
 
 def float_lines(explanation: Explanation) -> list[str]:
