@@ -83,7 +83,7 @@ class DepthwiseWalk:
         """Interleave a column's rows once, then do every dot that reads it: kw -> pixel."""
         isa, window, lanes = self.conv.isa, self.conv.window, self.conv.isa.lanes
         if 0 in readers:
-            bias = self._read(self.bias)
+            bias = self._read(self.bias, 3)
             for row in range(self.tile.rows):
                 for vector in range(QUAD):
                     first = bias[span(place.packed + vector * lanes, lanes)]
@@ -111,9 +111,15 @@ class DepthwiseWalk:
             return 0
         return self.bias[self.conv.lanes + number]
 
-    def _read(self, constants: Any) -> Any:
-        """Return constants to read here: anew, where that costs nothing."""
-        return reread(constants) if self.conv.isa.dots_read else constants
+    def _read(self, constants: Any, others: int | None = None) -> Any:
+        """Return constants to read here: anew, where dots read or registers are scarce.
+
+        With `others` they stay in registers if there is room for so many quads beside the sums.
+        """
+        isa, quads = self.conv.isa, self.tile.rows * self.tile.pixels
+        room = (isa.registers - isa.spare) // QUAD - quads
+        kept = others is not None and others <= room
+        return reread(constants) if isa.dots_read and not kept else constants
 
     def _weights(self, w: Any, start: Expr) -> list[Expr]:
         """Return the weight operands of a dot, one for each vector."""
@@ -138,7 +144,7 @@ class DepthwiseWalk:
         residuals: list[Expr | None] = [None] * QUAD
         if conv.residual is not None:
             residuals = [*parts.residuals(self.r, place, row)]
-        multiplier = self._read(self.multiplier)
+        multiplier = self._read(self.multiplier, 2)
         results = [
             rescale(
                 total,
