@@ -114,7 +114,7 @@ class DepthwiseWalk:
     def _read(self, constants: Any, others: int | None = None) -> Any:
         """Return constants to read here: anew, where dots read or registers are scarce.
 
-        With `others` they stay in registers if there is room for so many quads beside the sums.
+        With `others` they stay in registers, if beside the sums so many quads have room.
         """
         isa, quads = self.conv.isa, self.tile.rows * self.tile.pixels
         room = (isa.registers - isa.spare) // QUAD - quads
