@@ -20,7 +20,7 @@ class Peaks:
     copies: tuple[tuple[int, float], ...]
 
     def arithmetic_seconds(self, macs: int, *, real: bool = False) -> float:
-        """Return the time of so many multiply-accumulates, of integers or floats, at the peak."""
+        """Return the time of so many multiply-accumulates at the peak of their kind."""
         return macs / (self.float_macs_per_second if real else self.macs_per_second)
 
     def memory_seconds(self, size: int) -> float:

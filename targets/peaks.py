@@ -1,8 +1,8 @@
 """How fast a machine can be at most: its dot instruction, its fma, and copies of some sizes.
 
-Kernels of nothing but dots or fmas on registers, and of nothing but loads and stores, are built
-as any other and timed where the model runs. So the figures are of the same machine, the same hour and
-the same threads as those that are compared with them.
+Kernels of nothing but dots or fmas on registers, and of nothing but loads and stores, are
+built as any other and timed where the model runs. So the figures are of the same machine, the
+same hour and the same threads as those that are compared with them.
 """
 
 from __future__ import annotations
