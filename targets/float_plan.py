@@ -7,7 +7,8 @@ import dataclasses
 import onnx_ir as ir
 
 from qcompile import ops
-from qcompile.regions import STANDARD_DOMAINS, constant
+from qcompile.graphs.qdq import real_constant
+from qcompile.regions import STANDARD_DOMAINS, constant, is_constant
 from qcompile.targets.isa import Isa
 from qcompile.targets.layout import Halo, Layout, round_up
 from qcompile.targets.plan import activations, static_shape, window_halo
@@ -84,9 +85,16 @@ def has_window_kernel(node: ir.Node) -> bool:
     if node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET":
         return False
     if node.op_type == "Conv":
-        return all(constant(value) is not None for value in values[1:-1])
+        return all(has_numbers(value) for value in values[1:-1])
     odd = ("ceil_mode", "count_include_pad")
     return not all(node.attributes.get_int(name, 0) for name in odd)
+
+
+def has_numbers(value: ir.Value | None) -> bool:
+    """Whether a value is a constant, stored as it is or behind a DequantizeLinear."""
+    return constant(value) is not None or (
+        is_constant(value) and real_constant(value) is not None
+    )
 
 
 def float_images(graph: ir.Graph, isa: Isa) -> dict[ir.Value, Layout]:

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompile.graphs.qdq import real_constant
 from qcompile.regions import activation_bounds, constant, sole_user
 from qcompile.targets.emitter import Array, Buffer, Emitter, plain_layout
-from qcompile.targets.float_plan import FLOAT, Taps, image_layout, is_depthwise
+from qcompile.targets.float_plan import FLOAT, Taps, has_numbers, image_layout, is_depthwise
 from qcompile.targets.kernels.float_conv import FloatConv
 from qcompile.targets.kernels.float_depthwise import FloatDepthwise
 from qcompile.targets.kernels.float_end import FloatEnd
@@ -23,7 +24,7 @@ from qcompile.targets.layout import Layout
 from qcompile.targets.plan import static_shape
 from qcompile.targets.rules.conv import THREAD_MACS
 from qcompile.targets.rules.floats import PRODUCTS, function_name, runs
-from qcompile.targets.rules.operands import array, operand, optional
+from qcompile.targets.rules.operands import operand, optional
 
 F32 = npt.NDArray[np.float32]
 
@@ -185,8 +186,9 @@ def emit_product(group: ProductGroup, emit: Emitter) -> None:
 
 def both_computed(node: ir.Node) -> bool:
     """Whether no side of a MatMul is a constant matrix that could be packed."""
-    weight = constant(operand(node, 1))
-    return node.op_type == "MatMul" and (weight is None or weight.ndim != 2)
+    weight = operand(node, 1)
+    flat = has_numbers(weight) and len(static_shape(weight)) == 2
+    return node.op_type == "MatMul" and not flat
 
 
 def emit_batch(group: ProductGroup, emit: Emitter) -> None:
@@ -268,8 +270,10 @@ def _bias(group: ProductGroup) -> F32 | None:
 
 
 def real(node: ir.Node, index: int) -> F32:
-    """Return a constant input of floats."""
-    return np.asarray(array(node, index), np.float32)
+    """Return a constant input of floats, dequantized where it is stored in 8 bits."""
+    found = real_constant(operand(node, index))
+    assert found is not None, (node.name, index)
+    return np.asarray(found, np.float32)
 
 
 def emit_alone(node: ir.Node, emit: Emitter) -> None:

@@ -9,7 +9,13 @@ import onnx_ir as ir
 from qcompile.graphs.reduced_axes import constant_axes
 from qcompile.regions import STANDARD_DOMAINS, activation_bounds, constant
 from qcompile.targets.emitter import Emitter, plain_layout
-from qcompile.targets.float_plan import POOLS, Taps, has_window_kernel, image_layout
+from qcompile.targets.float_plan import (
+    POOLS,
+    Taps,
+    has_numbers,
+    has_window_kernel,
+    image_layout,
+)
 from qcompile.targets.kernels.float_elementwise import (
     OPERATIONS,
     FloatClamp,
@@ -206,19 +212,19 @@ def _clamps(node: ir.Node, types: Types) -> bool:
 
 def _multiplies(node: ir.Node, types: Types) -> bool:
     """Whether it is a product of matrices, of a Gemm in its plain form."""
-    weight, bias = constant(node.inputs[1]), optional(node, 2)
+    weight, bias = operand(node, 1), optional(node, 2)
     if not _all_float(node, types):
         return False
     if min(len(static_shape(operand(node, index))) for index in range(2)) < 2:
         return False
     if node.op_type == "MatMul":
         return True
-    if weight is None:
+    if not has_numbers(weight):
         return False
     odd = [node.attributes.get_int(name, 0) for name in ("transA", "transB")]
     even = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
     row = constant(bias)
-    plain = bias is None or (row is not None and row.size in (1, weight.shape[1]))
+    plain = bias is None or (row is not None and row.size in (1, static_shape(weight)[1]))
     plain = plain and (row is None or row.ndim == 0 or row.shape[-1] == row.size)
     return plain and not any(odd) and even == [1.0, 1.0]
 
