@@ -68,6 +68,21 @@ class Layout:
         return self.halo.left + self.w + self.halo.right
 
     @property
+    def flat(self) -> bool:
+        """Whether the pixels of all lines and images follow each other."""
+        return self.halo == Halo()
+
+    @property
+    def whole(self) -> Layout:
+        """The layout of all the memory."""
+        return self
+
+    @property
+    def run(self) -> int:
+        """Channels of a pixel that follow each other."""
+        return self.c_pad
+
+    @property
     def size(self) -> int:
         """Elements in memory."""
         return self.n * self.stored_h * self.stored_w * self.c_pad

@@ -16,7 +16,7 @@ from qcompile.targets.kernels.dense_loops import DenseLoops
 from qcompile.targets.kernels.dense_store import Block
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.kernels.packing import Pair, fold_zero_point, padded, require_window
-from qcompile.targets.layout import Halo, Layout
+from qcompile.targets.layout import Layout
 from qcompile.targets.tiles import WIDEST, Tile, Work, tiles
 
 Packed = tuple[
@@ -246,7 +246,7 @@ class DenseConv:
         """Return the layouts, flattened to one line where all pixels lie in a row."""
         layouts = [self.x, self.y, *([self.residual] if self.residual else [])]
         pointwise = self.kernel == self.strides == (1, 1)
-        if not pointwise or any(layout.halo != Halo() for layout in layouts):
+        if not pointwise or not all(layout.flat for layout in layouts):
             return self.x, self.y, self.residual
         flat = [
             dataclasses.replace(layout, n=1, h=1, w=layout.n * layout.h * layout.w)

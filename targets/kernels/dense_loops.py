@@ -50,7 +50,7 @@ class DenseLoops:
         """Emit the whole kernel into the open function."""
         conv = self.conv
         _, y, _ = conv.views()
-        fill_halo(self.y, y, conv.epilogue.dtype, conv.epilogue.zero_point)
+        fill_halo(self.y, y.whole, conv.epilogue.dtype, conv.epilogue.zero_point)
         total, chunk = self._total, self._chunk
         region = parallel_region() if self._shared else contextlib.nullcontext()
         with region, tir.serial(-(-total // chunk)) as c:

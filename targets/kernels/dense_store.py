@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -145,17 +146,27 @@ class DenseStore:
     def _runs(self, block: Block, results: list[Result], layout: Layout) -> list[int]:
         """Return how many results lie one after the other in a tensor, each time.
 
-        A pixel's do; the next pixel of the line follows where the block is the whole pixel.
+        A pixel's do, up to the end of `layout.run`; the next pixel of the line follows where
+        the block is all of it.
         """
-        whole = block.vectors * self.conv.isa.lanes == layout.c_pad
+        lanes = self.conv.isa.lanes
+        whole = block.vectors * lanes == layout.run
         runs = [1]
         for before, after in itertools.pairwise(results):
             line, column = before.pixel
-            if after.pixel == before.pixel or (whole and after.pixel == (line, column + 1)):
+            same = after.pixel == before.pixel and self._inside(layout, after.vector * lanes)
+            if same or (whole and after.pixel == (line, column + 1)):
                 runs[-1] += 1
             else:
                 runs.append(1)
         return runs
+
+    def _inside(self, layout: Layout, channel: int) -> bool:
+        """Whether a channel of any block is known to follow the one before."""
+        block = self.conv.width * self.conv.isa.lanes
+        if layout.run == layout.c_pad or layout.run % block == 0:
+            return True
+        return block % layout.run == 0 and channel % layout.run != 0
 
     def _store_vector(self, block: Block, position: Position, result: Result) -> None:
         conv, lanes = self.conv, self.conv.isa.lanes
@@ -167,9 +178,12 @@ class DenseStore:
             stored = edges.load(self.r, index, lanes, room, conv.r_dtype)
             residual = self._real(stored, lanes)
         value = conv.epilogue.store(self._rescaled(block, result, residual), lanes=lanes)
-        index = self._index(y, block, position, result)
         room = self._room(block, result.vector, y.c_pad)
-        edges.save(self.y, index, value, lanes, room, conv.epilogue.dtype)
+        width = lanes if y.run == y.c_pad else math.gcd(lanes, y.run)
+        for first in range(0, room, width):
+            index = self._index(y, block, position, result, first)
+            some = value if width == lanes else part(value, first, 1, width)
+            edges.save(self.y, index, some, width, min(room, width), conv.epilogue.dtype)
 
     def _rescaled(self, block: Block, result: Result, residual: Expr | None) -> Expr:
         """Return a result as a real number, float32[lanes]."""
@@ -191,10 +205,17 @@ class DenseStore:
     def _channel(self, block: Block, result: Result) -> Expr:
         return (block.first + result.vector) * self.conv.isa.lanes
 
-    def _index(self, layout: Layout, block: Block, position: Position, result: Result) -> Expr:
-        """Return where a result lies in a tensor."""
+    def _index(
+        self,
+        layout: Layout,
+        block: Block,
+        position: Position,
+        result: Result,
+        first: int = 0,
+    ) -> Expr:
+        """Return where a result lies in a tensor, from one of its channels on."""
         line, column = result.pixel
-        channel = self._channel(block, result)
+        channel = self._channel(block, result) + first
         return layout.at(position.n, position.h + line, position.w + column, channel)
 
     def _real(self, stored: Expr, lanes: int) -> Expr:

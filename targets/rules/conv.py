@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from qcompile.targets.rules.operands import (
     optional,
     pair,
 )
+from qcompile.targets.rules.phases import find_merge, place_phases, planes, reordered
 
 THREAD_MACS = 1 << 19
 """Multiply-accumulates above which a kernel is worth a launch of threads."""
@@ -34,12 +36,23 @@ def emit_conv(node: ir.Node, emit: Emitter) -> None:
     x, y, weight = operand(node, 0), node.outputs[0], array(node, 1)
     group = node.attributes["group"].as_int()
     target = emit.layouts.get(y) or Layout.spatial(static_shape(y), emit.isa.channels)
-    fields = operands(node, emit, emit.layout(x), target)
+    depthwise = group == weight.shape[0] == static_shape(x)[1] and group > 1
+    merge = find_merge(node) if group == 1 and optional(node, 4) is None else None
+    phases = merge.phases(emit) if merge is not None else None
+    if phases is None and not depthwise:
+        target = planes(y, emit) or target
+    fields = operands(node, emit, emit.layout(x), phases or target)
     fields["kernel"] = weight.shape[2:]
     fields |= {name: pair(node, name) for name in ("strides", "dilations", "pads")}
-    depthwise = group == weight.shape[0] == static_shape(x)[1] and group > 1
     template = DepthwiseConv(**fields) if depthwise else DenseConv(**fields, group=group)
-    _produce(node, emit, template, weight, emit.buffer(x), target)
+    if merge is None or phases is None:
+        _produce(node, emit, template, weight, emit.buffer(x), template.y.whole)
+        return
+    channels = merge.channels(phases)
+    constants = [weight, array(node, 2), array(node, 3)]
+    constants = [reordered(each, channels) for each in constants]
+    buffer = _call(node, emit, template, constants, emit.buffer(x))
+    place_phases(node, merge, phases, buffer, emit)
 
 
 def emit_matmul(node: ir.Node, emit: Emitter) -> None:
@@ -100,21 +113,29 @@ def rows_layout(value: ir.Value, emit: Emitter) -> Layout:
 def _produce(
     node: ir.Node, emit: Emitter, template: Any, weight: Array, x: Buffer, target: Layout
 ) -> None:
+    """Emit the kernel of a node, and say where its output lies."""
+    constants = [weight, array(node, 2), array(node, 3)]
+    emit.define(node.outputs[0], _call(node, emit, template, constants, x), target)
+
+
+def _call(
+    node: ir.Node, emit: Emitter, template: Any, constants: Sequence[Array], x: Buffer
+) -> Buffer:
+    """Emit the kernel of a node, with weight, bias and multiplier by output channel."""
     parallel = emit.threads and template.macs() >= THREAD_MACS
     template = emit.tuned(dataclasses.replace(template, parallel=parallel))
-    constants = template.pack(
-        weight, array(node, 2), array(node, 3), node.attributes["x_zero_point"].as_int()
-    )
+    packed = template.pack(*constants, node.attributes["x_zero_point"].as_int())
     extra: list[Buffer | Array] = []
     if optional(node, 4) is not None:
         residual = emit.buffer(operand(node, 4), residual_layout(node, emit))
         factor = [array(node, 5).reshape(1)] if optional(node, 5) is not None else []
         extra = [residual, *factor]
-    emit.produce(
-        node,
+    return emit.call(
         template,
-        [x, *constants, *extra],
-        layout=target,
+        [x, *packed, *extra],
+        size=template.y.size,
+        dtype=node.outputs[0].dtype,
+        node=str(node.name or node.outputs[0].name),
         tile=str(template.tile),
         macs=template.macs(),
     )

@@ -29,6 +29,7 @@ from qcompile.targets.kernels.row_mean import RowMean
 from qcompile.targets.kernels.window import Window
 from qcompile.targets.plan import static_shape
 from qcompile.targets.rules.operands import dtype_of, operand, optional
+from qcompile.targets.rules.phases import emit_in_place
 from qcompile.targets.rules.pools import emit_max_pool
 
 FLOAT = ir.DataType.FLOAT
@@ -84,6 +85,8 @@ def row_shape(node: ir.Node) -> tuple[int, ...]:
 
 def emit_function(node: ir.Node, emit: Emitter) -> None:
     """Emit a function of one number."""
+    if emit_in_place(node, function_name(node), emit):
+        return
     x, y = operand(node, 0), node.outputs[0]
     buffer, view = emit.where(x)
     template = FloatFunction(

@@ -27,7 +27,9 @@ READERS = frozenset(
 )
 """They read every element once."""
 
-REPEATING = frozenset({"Concat", ops.QADD, ops.QMUL})
+REPEATING = frozenset(
+    {"Concat", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze", ops.QADD, ops.QMUL}
+)
 """Those of them that read a view of any shape, in row-major order: also what repeats."""
 
 

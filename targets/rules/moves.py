@@ -88,6 +88,8 @@ def emit_concat(node: ir.Node, emit: Emitter) -> None:
 def settle(node: ir.Node, emit: Emitter, source: ir.Value, view: View) -> None:
     """Emit y = view, or leave it to the readers of y to look through the view."""
     y = node.outputs[0]
+    if source is y:  # a convolution has stored it already
+        return
     readable = looked_through(y, repeated=view.shape != static_shape(y))
     if readable and not same_places(view, emit.view(y)):
         emit.defer(y, source, view, lambda: move(node, emit, source, view))

@@ -13,6 +13,7 @@ from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Layout
 from qcompile.targets.plan import static_shape
 from qcompile.targets.rules.operands import dtype_of, epilogue_of, operand, vector
+from qcompile.targets.rules.phases import PLANES
 
 
 def emit_resize(node: ir.Node, emit: Emitter) -> None:
@@ -20,8 +21,8 @@ def emit_resize(node: ir.Node, emit: Emitter) -> None:
     x, y = operand(node, 0), node.outputs[0]
     shape = static_shape(y)
     target = emit.layouts.get(y)
-    if target is None:  # a float answer leaves in the order of its layout
-        image = len(shape) == 4
+    if target is None:  # floats; a few planes are not worth vectors of channels
+        image = len(shape) == 4 and shape[1] > PLANES
         target = Layout.spatial(shape, emit.isa.channels) if image else Layout.rows(shape)
     template = Resize(
         x=as_images(emit.view(x)),

@@ -22,6 +22,16 @@ NETS = {
         { a = Conv <group = 24, pads = [1, 1, 1, 1]> (x, w1)  b = Clip(a, zero, six)
           c = Conv <group = 24, pads = [2, 2, 2, 2], strides = [2, 2]> (b, w2)
           d = Relu(c)  y = Conv(d, w3) }""",
+    "channels that become pixels": f"""
+        g (float[1,5,6,7] x, float[12,5,3,3] w1, float[12,20,2,2] w2, float[36,20,1,1] w3,
+           float[8,9,3,3] w4) => (float[1,8,24,28] y)
+        {{ a = Conv <{CONV}> (x, w1)  r = Relu(a)
+           t = ConvTranspose <strides = [2, 2]> (r, w2)  u = Relu(t)  c = Conv(u, w3)
+           d = DepthToSpace <blocksize = 2> (c)  y = Conv <{CONV}> (d, w4) }}""",
+    "channels that become pixels of floats": f"""
+        g (float[1,5,6,7] x, float[12,5,3,3] w1, float[12,3,2,2] w2) => (float[1,3,12,14] y)
+        {{ a = Conv <{CONV}> (x, w1)  r = Relu(a)
+           t = ConvTranspose <strides = [2, 2]> (r, w2)  y = Sigmoid(t) }}""",
     "groups": """
         g (float[1,12,7,7] x, float[18,4,3,3] w1, float[9,6,1,1] w2) => (float[1,9,5,5] y)
         { a = Conv <group = 3> (x, w1)  r = Relu(a)  y = Conv <group = 3> (r, w2) }""",

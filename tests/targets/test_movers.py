@@ -23,18 +23,18 @@ STATIC = CompileConfig(recipe="static-int8")
 ENDS = {"Quantize", "DenseConv", "DepthwiseConv", "Dequantize"}
 
 KERNELS = {
-    "nearest, twice as large": ["Move", "Move"],
-    "nearest, by half pixels to sizes": ["Gather", "Move"],
-    "linear, twice as large": ["Resize", "Move"],
+    "nearest, twice as large": ["Move"],
+    "nearest, by half pixels to sizes": ["Gather"],
+    "linear, twice as large": ["Resize"],
     "pads of rows": ["Gather"],
     "a row of a tensor": ["Move"],
-    "channels by their indices": ["Move", "Gather", "Move", "Move"],
-    "shuffled channels": ["Lookup", "Concat", "Move", "Move"],
-    "split, halves swapped": ["Move", "Lookup", "Concat", "Move"],
-    "depth to space and back": ["Move", "Move", "Move"],
-    "channels last": ["Move", "Move"],
+    "channels by their indices": ["Move", "Gather"],
+    "shuffled channels": ["Lookup", "Concat", "Move"],
+    "split, halves swapped": ["Move", "Lookup", "Concat"],
+    "depth to space and back": ["Move"],
+    "channels last": ["Move"],
 }
-"""Beside the convolutions and borders; the last Move gives the answer its own order."""
+"""Beside the convolutions and borders; these store small answers in their own order."""
 
 
 def compiled(name: str, target: str) -> CompiledModel:
