@@ -27,7 +27,8 @@ class MergeTransposes(ir.passes.InPlacePass):
 
     So the Transposes that an NHWC exporter puts around every convolution cancel each other.
 
-    Kept: a Transpose with a second user or that is a graph output, before anything else.
+    Kept: a Transpose with a second user or that is a graph output, before anything else than
+    a Transpose; that one then reads what the first does.
 
     Example:
         before:
@@ -49,18 +50,25 @@ class MergeTransposes(ir.passes.InPlacePass):
 def _step(graph: ir.Graph) -> bool:
     """Move one Transpose of this graph down by one node; return whether there was one."""
     for node in graph:
-        if node.op_type != "Transpose" or node.domain not in ("", "ai.onnx"):
+        if not is_transpose(node):
             continue
+        users = [use.node for use in node.outputs[0].uses() if use.node.graph is graph]
+        after = next((user for user in users if is_transpose(user)), None)
+        if after is not None:
+            _compose(node, after)
+            return True
         user = sole_user(node.outputs[0])
         if user is None or user.graph is not graph:
             continue
-        if user.op_type == "Transpose":
-            _compose(node, user)
-            return True
         if can_sink(node, user):
             _sink(node, user)
             return True
     return False
+
+
+def is_transpose(node: ir.Node) -> bool:
+    """Whether a node is ONNX's Transpose."""
+    return node.op_type == "Transpose" and node.domain in ("", "ai.onnx")
 
 
 def permutation(node: ir.Node) -> list[int]:
@@ -111,7 +119,8 @@ def _compose(first: ir.Node, second: ir.Node) -> None:
     else:
         second.replace_input_with(0, source)
         second.attributes["perm"] = ir.AttrInt64s("perm", perm)
-    graph.remove(first, safe=True)
+    if not first.outputs[0].uses() and not first.outputs[0].is_graph_output():
+        graph.remove(first, safe=True)
 
 
 def _sink(transpose: ir.Node, user: ir.Node) -> None:

@@ -24,6 +24,28 @@ CHANGES = {
         {{ a = Transpose <{TO_NCHW}> (x)  y = Transpose <{TO_NCHW}> (a) }}""",
         f"""g (float[1,4,5,3] x) => (float[1,5,3,4] y) {{ y = Transpose <{TO_NHWC}> (x) }}""",
     ),
+    "beside another user": (
+        f"""g (float[1,4,4,3] x) => (float[1,4,4,3] y, float[1,3,4,4] z)
+        {{ a = Transpose <{TO_NCHW}> (x)  b = Transpose <{TO_NHWC}> (a)  y = Relu(b)
+           z = Softmax(a) }}""",
+        f"""g (float[1,4,4,3] x) => (float[1,4,4,3] y, float[1,3,4,4] z)
+        {{ a = Transpose <{TO_NCHW}> (x)  y = Relu(x)  z = Softmax(a) }}""",
+    ),
+    "before a graph output's": (
+        f"""g (float[1,4,4,3] x) => (float[1,3,4,4] a, float[1,4,4,3] y)
+        {{ a = Transpose <{TO_NCHW}> (x)  b = Transpose <{TO_NHWC}> (a)  y = Relu(b) }}""",
+        f"""g (float[1,4,4,3] x) => (float[1,3,4,4] a, float[1,4,4,3] y)
+        {{ a = Transpose <{TO_NCHW}> (x)  y = Relu(x) }}""",
+    ),
+    "a residual of an NHWC exporter": (
+        f"""g (float[1,4,4,3] x, float[3,3,1,1] w) => (float[1,4,4,3] y)
+        {{ a = Transpose <{TO_NCHW}> (x)  b = Conv(a, w)  c = Transpose <{TO_NHWC}> (b)
+           d = Transpose <{TO_NCHW}> (c)  e = Conv(d, w)  f = Transpose <{TO_NHWC}> (e)
+           y = Add(f, c) }}""",
+        f"""g (float[1,4,4,3] x, float[3,3,1,1] w) => (float[1,4,4,3] y)
+        {{ a = Transpose <{TO_NCHW}> (x)  b = Conv(a, w)  e = Conv(b, w)
+           s = Add(e, b)  y = Transpose <{TO_NHWC}> (s) }}""",
+    ),
     "through a Relu": (
         f"""g (float[1,4,5,3] x) => (float[1,4,5,3] y)
         {{ a = Transpose <{TO_NCHW}> (x)  r = Relu(a)  b = Transpose <{TO_NHWC}> (r)
