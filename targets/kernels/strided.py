@@ -62,6 +62,74 @@ Axis = tuple[int, tuple[int, ...]]
 """An extent and the stride of every view along it."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """The vectors along the innermost axis.
+
+    Attributes:
+        axis: It.
+        lanes: Widest vector where all is contiguous.
+        gather: Widest vector where an operand is not.
+        narrowest: Least vector for what is left at the end; None is as wide as the others.
+    """
+
+    axis: Axis
+    lanes: int
+    gather: int
+    narrowest: int | None
+
+    @property
+    def extent(self) -> int:
+        """Elements."""
+        return self.axis[0]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of every view."""
+        return self.axis[1]
+
+    @property
+    def width(self) -> int:
+        """Elements of a vector."""
+        widest = self.lanes if set(self.strides) <= {0, 1} else self.gather
+        return min(widest, power_of_two(self.extent))
+
+    @property
+    def last(self) -> int:
+        """Elements of the vector for what is left, which may overlap the one before; or 0."""
+        rest = self.extent % self.width
+        least = self.narrowest or self.width
+        return min(self.width, max(least, ceil_power_of_two(rest))) if rest else 0
+
+    @property
+    def count(self) -> int:
+        """Vectors."""
+        return -(-self.extent // self.width)
+
+    def vector(self, starts: Sequence[Expr], position: Expr, width: int, body: Body) -> None:
+        """Emit one vector."""
+        here = advance(starts, self.strides, position)
+        body(*(Spot(*spot, width) for spot in zip(here, self.strides, strict=True)))
+
+    def emit(self, starts: Sequence[Expr], body: Body) -> None:
+        """Emit all of them, one after another or in a loop."""
+        width, whole = self.width, self.extent // self.width
+        end = self.extent - self.last
+        if self.count <= UNROLLED:
+            for index in range(whole):
+                self.vector(starts, index * width, width, body)
+            if self.last:
+                self.vector(starts, end, self.last, body)
+        elif self.last == width:
+            with tir.serial(self.count) as index:
+                self.vector(starts, tir.min(index * width, end), width, body)
+        else:
+            with tir.serial(whole) as index:
+                self.vector(starts, index * width, width, body)
+            if self.last:
+                self.vector(starts, end, self.last, body)
+
+
 def for_each(
     views: Sequence[View],
     body: Body,
@@ -90,14 +158,36 @@ def for_each(
     if 0 in views[0].shape:  # a Pad that crops all that it got
         return
     axes = nest(views)
-    if parallel and len(axes) == 1:
-        (extent, strides), *_ = axes
-        parts = next((parts for parts in PARTS if extent % parts == 0), 1)
-        inner = extent // parts
-        axes = [(parts, tuple(stride * inner for stride in strides)), (inner, strides)]
+    line = Line(axes[-1], lanes, gather, narrowest)
     starts = starts or [view.offset for view in views]
+    if line.count > UNROLLED and len(axes) > 1 and 0 in axes[-2][1]:
+        _columns(axes[:-1], line, starts, body, parallel=parallel)
+        return
+    if parallel and len(axes) == 1:
+        parts = next((parts for parts in PARTS if line.extent % parts == 0), 1)
+        inner = line.extent // parts
+        axes = [
+            (parts, tuple(stride * inner for stride in line.strides)),
+            (inner, line.strides),
+        ]
+        line = Line(axes[-1], lanes, gather, narrowest)
     with loops(axes[:-1], starts, parallel=parallel) as places:
-        _line(axes[-1], places, body, lanes, gather, narrowest)
+        line.emit(places, body)
+
+
+def _columns(
+    axes: Sequence[Axis], line: Line, starts: Sequence[Expr], body: Body, *, parallel: bool
+) -> None:
+    """Emit vectors of a column after each other: an operand may be the same in all of them."""
+    count, rest = divmod(line.extent, line.width)
+    with (tir.parallel if parallel else tir.serial)(count) as index:
+        column = advance(starts, line.strides, index * line.width)
+        with loops(axes, column) as places:
+            line.vector(places, 0, line.width, body)
+    if rest:
+        column = advance(starts, line.strides, line.extent - line.last)
+        with loops(axes, column) as places:
+            line.vector(places, 0, line.last, body)
 
 
 @contextlib.contextmanager
@@ -111,38 +201,6 @@ def loops(
             loop = tir.parallel if parallel and depth == 0 else tir.serial
             places = advance(places, steps, opened.enter_context(loop(size)))
         yield places
-
-
-def _line(
-    axis: Axis,
-    starts: Sequence[Expr],
-    body: Body,
-    lanes: int,
-    gather: int,
-    narrowest: int | None,
-) -> None:
-    """Emit the vectors along the innermost axis."""
-    extent, strides = axis
-    width = min(lanes if set(strides) <= {0, 1} else gather, power_of_two(extent))
-
-    def emit(position: Expr, width: int) -> None:
-        here = advance(starts, strides, position)
-        body(*(Spot(*spot, width) for spot in zip(here, strides, strict=True)))
-
-    count, rest = divmod(extent, width)
-    last = min(width, max(narrowest or width, ceil_power_of_two(rest))) if rest else 0
-    if count + bool(rest) <= UNROLLED:
-        for index in range(count):
-            emit(index * width, width)
-        if rest:
-            emit(extent - last, last)
-    elif last in (0, width):
-        with tir.serial(count + bool(rest)) as index:
-            emit(tir.min(index * width, extent - width) if rest else index * width, width)
-    else:
-        with tir.serial(count) as index:
-            emit(index * width, width)
-        emit(extent - last, last)
 
 
 def nest(views: Sequence[View]) -> list[Axis]:

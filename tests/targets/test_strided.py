@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qcompile.targets.kernels.strided import nest
+from qcompile.targets.kernels.strided import Line, nest
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Halo, Layout
 
@@ -52,3 +52,13 @@ def test_a_short_channel_axis_gives_way_to_contiguous_reads() -> None:
 
 def test_a_single_number_is_a_loop_of_one() -> None:
     assert nest((View.plain(()), View.plain(()))) == [(1, (0, 0))]
+
+
+def test_the_end_of_a_line_gets_a_narrower_vector() -> None:
+    assert (Line((96, (1, 1)), 64, 16, 16).count, Line((96, (1, 1)), 64, 16, 16).last) == (
+        2,
+        32,
+    )
+    assert Line((96, (1, 1)), 64, 16, None).last == 64
+    assert Line((128, (1, 1)), 64, 16, 16).last == 0
+    assert Line((96, (1, 96)), 64, 16, 16).width == 16
