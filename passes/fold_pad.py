@@ -6,7 +6,7 @@ import dataclasses
 
 import onnx_ir as ir
 
-from qcompile.passes.merge_transposes import permutation
+from qcompile.graphs.transposes import permutation
 from qcompile.regions import constant, sole_user
 
 TAKERS = ("Conv", "AveragePool")

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompile.graphs.rewriting import new_type
+from qcompile.graphs.transposes import is_transpose, permutation
 from qcompile.regions import constant, sole_user
 from qcompile.unary import UNARY_OPS
 
@@ -64,20 +65,6 @@ def _step(graph: ir.Graph) -> bool:
             _sink(node, user)
             return True
     return False
-
-
-def is_transpose(node: ir.Node) -> bool:
-    """Whether a node is ONNX's Transpose."""
-    return node.op_type == "Transpose" and node.domain in ("", "ai.onnx")
-
-
-def permutation(node: ir.Node) -> list[int]:
-    """Return the perm of a Transpose; without one it reverses the axes."""
-    perm = node.attributes.get("perm")
-    if perm is not None:
-        return list(perm.as_ints())
-    shape = node.inputs[0].shape if node.inputs[0] is not None else None
-    return list(reversed(range(len(shape)))) if shape is not None else []
 
 
 def can_sink(transpose: ir.Node, user: ir.Node) -> bool:
