@@ -10,8 +10,11 @@ Pair = tuple[int, int]
 QUAD = 4
 """Vectors that are computed together."""
 
-EPILOGUE = 4.5
+EPILOGUE = 3.75
 """Instructions that finish an accumulator, in units of a dot."""
+
+SPILLS = 1.1
+"""By how much a block that fills the registers takes longer than its instructions say."""
 
 UNPACK = (3, 4, 6, 8, 8)
 """Instructions that make a quad's operands: of a plain row, then of 1 to 4 interleaved."""
@@ -143,20 +146,21 @@ def window_tiles(window: Window, size: Pair, registers: int) -> list[WindowTile]
         for pixels in range(1, window.reached(size[1]) + 1)
         if QUAD * rows * pixels + QUAD <= registers
     ]
-    return sorted(tiles, key=lambda tile: instructions(window, tile, size))
+    return sorted(tiles, key=lambda tile: instructions(window, tile, size, registers))
 
 
-def instructions(window: Window, tile: WindowTile, size: Pair) -> float:
+def instructions(window: Window, tile: WindowTile, size: Pair, registers: int) -> float:
     """Return the estimated instructions for four vectors of channels of the whole output."""
     height, width = size
     walks = tile.pixels >= window.reached(width)
     pixels = width if walks else tile.pixels
     fetched = window.weight_cost * (width if walks else 1)
     dots = QUAD * len(window.dots(tile.rows)) * (pixels + fetched)
-    unpack = sum(
-        UNPACK[len(rows) if window.taps > 1 else 0] for rows in window.groups(tile.rows)
-    )
+    groups = window.groups(tile.rows)
+    unpack = sum(UNPACK[len(rows) if window.taps > 1 else 0] for rows in groups)
     unpack *= len(window.columns(pixels))
     results = QUAD * EPILOGUE * tile.rows * pixels
     count = -(-height // tile.rows) * -(-width // pixels)
-    return count * (dots + unpack + results + 10)
+    total = count * (dots + unpack + results + 10)
+    fills = QUAD * (tile.rows * tile.pixels + 2) > registers
+    return total * SPILLS if fills and not walks else total
