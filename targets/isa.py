@@ -63,8 +63,6 @@ class Isa:
             gain by it are there twice, and the library takes the one that fits.
         tvm_target: What TVM's LLVM back end is told.
         prefetches: Whether kernels ask for weights before they need them.
-        one_loop: Whether one loop over all input of a tile is faster than one inside another:
-            computing where it is costs nothing beside the dots, the end of each loop does.
         l2_bytes: Second-level cache.
     """
 
@@ -94,7 +92,6 @@ class Isa:
     dots_read: bool = False
     fetch_cycles: float = 1.2
     prefetches: bool = False
-    one_loop: bool = False
     l2_bytes: int = 1024 * 1024
 
     @property

@@ -14,6 +14,9 @@ WIDEST = 8
 CHUNKS = 16
 """Pieces that parallel work is cut into, so that threads of unequal speed end together."""
 
+ENOUGH = 12
+"""Independent dots below which the time of one counts: five cycles, two begun in each."""
+
 RESULT_CYCLES = 3.3
 """Time in which a vector of sums becomes stored numbers."""
 
@@ -138,6 +141,7 @@ def _tile_cycles(pixels: int, vectors: int, steps: int, isa: Isa) -> float:
     dots, weights = pixels * vectors, vectors * isa.rows
     loads = pixels * isa.operand_cost + weights
     ahead = 2 * weights if isa.prefetches else 0
-    step = max(dots / 2, loads / 2, weights * isa.fetch_cycles) + (loads + ahead) / 16
+    step = max(max(dots, ENOUGH) / 2, loads / 2, weights * isa.fetch_cycles)
+    step += (loads + ahead) / 16
     apart = pixels * (vectors % isa.joined > 0) + dots % isa.joined * 4
     return steps * step + dots * RESULT_CYCLES + apart + 30

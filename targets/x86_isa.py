@@ -155,7 +155,6 @@ _VNNI512 = Isa(
     narrow_quad=_PACKS512.narrow_quad,
     joined=4,
     prefetches=True,
-    one_loop=True,
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "cascadelake"},
 )
 
@@ -185,7 +184,6 @@ AVXVNNI = Isa(
     narrow_quad=_PACKS256.narrow_quad,
     joined=4,
     prefetches=True,
-    one_loop=True,
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "alderlake"},
 )
 
@@ -202,7 +200,5 @@ AVX2 = Isa(
     narrow=_PACKS256.narrow,
     narrow_quad=_PACKS256.narrow_quad,
     joined=4,
-    prefetches=True,
-    one_loop=True,
     tvm_target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "haswell"},
 )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tvm.script.ir_builder import tirx as tir
@@ -94,24 +93,14 @@ class DenseSteps:
         if conv.isa.prefetches and not spread:
             self._next_block(block, position, number * lines, lines)
         bodies = runs * whole
-        with self._bodies(runs, whole) as (run, k):
-            self._body(block, position, run, k * unrolled, unrolled, acc, at)
-            if spread:
-                first = number * lines + (run * whole + k) * lines // bodies
-                self._next_block(block, position, first, -(-lines // bodies))
-        if length % unrolled:
-            with tir.serial(runs) as run:
+        with tir.serial(runs) as run:
+            with tir.serial(whole) as k:
+                self._body(block, position, run, k * unrolled, unrolled, acc, at)
+                if spread:
+                    first = number * lines + (run * whole + k) * lines // bodies
+                    self._next_block(block, position, first, -(-lines // bodies))
+            if length % unrolled:
                 self._body(block, position, run, whole * unrolled, length % unrolled, acc, at)
-
-    @contextlib.contextmanager
-    def _bodies(self, runs: int, whole: int) -> Iterator[tuple[Expr, Expr]]:
-        """Loop over the parts of all runs: (the run, its part)."""
-        if self.conv.isa.one_loop:
-            with tir.serial(runs * whole) as i:
-                yield i // whole, i % whole
-        else:
-            with tir.serial(runs) as run, tir.serial(whole) as k:
-                yield run, k
 
     def runs(self) -> tuple[int, int]:
         """Return how many runs there are, and the steps of each."""

@@ -73,7 +73,7 @@ def test_never_below_the_arithmetic(given_work: Work, isa: Isa) -> None:
         (work(56, 56, 4, 9, 16), (14, 2)),
         (work(14, 14, 16, 9, 64), (14, 2)),
         (work(7, 7, 32, 9, 128), (14, 2)),
-        (work(4, 4, 16, 9, 64), (8, 3)),
+        (work(4, 4, 16, 9, 64), (8, 2)),
         (work(1, 1, 63, 1, 320), (1, 8)),
     ],
 )
