@@ -16,7 +16,7 @@ from tvm.script.ir_builder import tirx as tir
 from qcompile.targets.isa import Expr
 from qcompile.targets.kernels.epilogue import Epilogue, span, splat, vector
 from qcompile.targets.kernels.halo import fill_halo
-from qcompile.targets.kernels.strided import Spot, for_each
+from qcompile.targets.kernels.strided import GATHERED, Spot, for_each
 from qcompile.targets.kernels.view import Axis, View
 
 WIDE = 4
@@ -98,8 +98,13 @@ class Reduce(abc.ABC):
                 folded = self._along(x, x_spot) if along else self._across(x, x_spot)
                 y_spot.store(y, self.result(folded, constants, y_spot.lanes))
 
-            lanes = {"lanes": 1, "gather": 1} if along else {"lanes": WIDE * self.lanes}
-            for_each((kept, self.y), step, **lanes, parallel=self.parallel)
+            for_each(
+                (kept, self.y),
+                step,
+                lanes=1 if along else WIDE * self.lanes,
+                gather=1 if along else GATHERED,
+                parallel=self.parallel,
+            )
             fill_halo(y, self.y.layout, self.y_dtype, self.y_zero_point)
         return builder.get()
 

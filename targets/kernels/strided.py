@@ -20,6 +20,9 @@ UNROLLED = 4
 PARTS = range(16, 129)
 """How many parts a single long axis may be cut into for the threads."""
 
+GATHERED = 16
+"""Widest vector of elements that do not lie side by side."""
+
 NARROW = 8
 """An output axis shorter than this is not worth vectors if another one can have them."""
 
@@ -135,7 +138,7 @@ def for_each(
     body: Body,
     *,
     lanes: int,
-    gather: int = 16,
+    gather: int = GATHERED,
     narrowest: int | None = None,
     starts: Sequence[Expr] | None = None,
     parallel: bool = False,
