@@ -27,8 +27,8 @@ def emitted(graph: ir.Graph, emitter: Emitter, outputs: Sequence[ir.Value]) -> A
     steps: list[Step] = []
     imports: dict[bytes, Any] = {}  # islands that differ in names alone are one
     groups = row_groups(graph, emitter, kept)
-    products = product_groups(graph, kept)
     absorbed = {node for group in groups.values() for node in group.absorbed}
+    products = product_groups(graph, kept, absorbed)
     absorbed.update(node for group in products.values() for node in group.nodes[:-1])
     for run in cluster(graph, lambda node: not has_rule(node)):
         if run[0] in absorbed:

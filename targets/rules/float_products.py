@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,15 +55,16 @@ class ProductGroup:
 
 
 def product_groups(
-    graph: ir.Graph, kept: frozenset[ir.Value]
+    graph: ir.Graph, kept: frozenset[ir.Value], absorbed: Collection[ir.Node] = ()
 ) -> Mapping[ir.Node, ProductGroup]:
     """Return the group of every float product that has a kernel of ours, by its last node.
 
     Args:
         graph: The integer graph.
         kept: Values that must be there in the end.
+        absorbed: Nodes that another kernel computes.
     """
-    taken: set[ir.Node] = set()
+    taken = set(absorbed)
     groups = {}
     for node in graph:
         if node.op_type in PRODUCTS and runs(node):
@@ -85,7 +86,7 @@ def _group(node: ir.Node, kept: frozenset[ir.Value], taken: set[ir.Node]) -> Pro
     for join in (_with_bias, _with_residual, _with_bounds, _with_function):
         user = follower()
         group = (join(group, user) or group) if user is not None else group
-    return _with_gate(group, kept) or group
+    return _with_gate(group, kept, taken) or group
 
 
 def _with_bias(group: ProductGroup, user: ir.Node) -> ProductGroup | None:
@@ -133,7 +134,9 @@ def _with_function(group: ProductGroup, user: ir.Node) -> ProductGroup | None:
     return dataclasses.replace(group, nodes=(*group.nodes, user), end=end)
 
 
-def _with_gate(group: ProductGroup, kept: frozenset[ir.Value]) -> ProductGroup | None:
+def _with_gate(
+    group: ProductGroup, kept: frozenset[ir.Value], taken: set[ir.Node]
+) -> ProductGroup | None:
     """Join `y * Sigmoid(y)`, y having no other reader."""
     y, readers = group.output, list(group.output.consumers())
     gates = [reader for reader in readers if reader.op_type == GATE]
@@ -141,6 +144,8 @@ def _with_gate(group: ProductGroup, kept: frozenset[ir.Value]) -> ProductGroup |
         return None
     product = sole_user(gates[0].outputs[0])
     if product is None or product.op_type != "Mul" or gates[0].outputs[0] in kept:
+        return None
+    if not taken.isdisjoint((gates[0], product)):
         return None
     alike = {*product.inputs} == {y, gates[0].outputs[0]} and {*readers} == {gates[0], product}
     if not alike or not runs(product) or not runs(gates[0]):

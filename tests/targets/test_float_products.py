@@ -61,6 +61,12 @@ JOINED = {
           y = Relu(m) }""",
         ["FloatConv", "FloatMatMul"],
     ),
+    "a mask that a Softmax adds": (
+        """g (float[2,4,8] x, float[2,4,4] mask) => (float[2,4,4] y)
+        { t = Transpose <perm = [0, 2, 1]> (x)  m = MatMul(x, t)  s = Add(m, mask)
+          y = Softmax(s) }""",
+        ["FloatMatMul", "FloatSoftmax"],
+    ),
     "two readers": (
         """g (float[1,4,6,6] x, float[20,4,3,3] w) => (float[1,20,4,4] y)
         { c = Conv(x, w)  t = Tanh(c)  y = Add(c, t) }""",
