@@ -31,8 +31,20 @@ Buffer = Any
 
 UNTUNED = Choices()
 
-THREAD_ELEMENTS = 1 << 16
-"""Elements above which a kernel that only moves them is worth a launch of threads."""
+THREAD_MACS = 1 << 21
+"""8-bit multiply-accumulates above which a kernel by itself is worth a launch of threads."""
+
+NEAR_MACS = 1 << 19
+"""The same where its input was computed by threads: it lies in the caches of both already.
+
+Otherwise one of them fetches its half from the other, and gives it back afterwards.
+"""
+
+THREAD_ELEMENTS = 1 << 17
+"""Elements above which a kernel that does little with each is worth a launch of threads."""
+
+NEAR_ELEMENTS = 1 << 16
+"""The same where its input was computed by threads."""
 
 
 class Template(Protocol):
@@ -81,6 +93,7 @@ class Emitter:
         self._buffers: dict[ir.Value, Buffer] = {}
         self._functions: dict[Template, Any] = {}
         self._replays: dict[Any, Replay] = {}
+        self._by_threads: set[Buffer] = set()
         self._deferred: dict[ir.Value, tuple[ir.Value, View, Callable[[], None]]] = {}
 
     def module(self, outputs: Sequence[ir.Value], steps: Iterable[Callable[[], None]]) -> Any:
@@ -169,10 +182,13 @@ class Emitter:
             self._functions[template], operands, out_ty=types[0] if alone else types
         )
         result = self._builder.emit(call)
-        if alone:
-            return [result]
-        fields = [relax.TupleGetItem(result, index) for index in range(len(types))]
-        return [self._builder.emit(field) for field in fields]
+        buffers = [result]
+        if not alone:
+            fields = [relax.TupleGetItem(result, index) for index in range(len(types))]
+            buffers = [self._builder.emit(field) for field in fields]
+        if getattr(template, "parallel", False):
+            self._by_threads.update(buffers)
+        return buffers
 
     def faster(self) -> dict[str, Any]:
         """Return the kernels that gain by `isa.faster`, by the symbol they stand in for."""
@@ -280,9 +296,15 @@ class Emitter:
         )
         return self.call(template, [buffer], size=target.size, dtype=value.dtype)
 
-    def worth_threads(self, elements: int) -> bool:
-        """Whether a kernel over so many elements is worth a launch of threads."""
-        return self.threads and elements >= THREAD_ELEMENTS
+    def worth_launch(self, macs: float, source: Buffer) -> bool:
+        """Whether a kernel of so many multiply-accumulates of a buffer is worth threads."""
+        least = NEAR_MACS if source in self._by_threads else THREAD_MACS
+        return self.threads and macs >= least
+
+    def worth_threads(self, elements: int, *sources: Buffer) -> bool:
+        """Whether a kernel over so many elements of some buffers is worth threads."""
+        near = any(source in self._by_threads for source in sources)
+        return self.threads and elements >= (NEAR_ELEMENTS if near else THREAD_ELEMENTS)
 
     def island(self, island: Island, imported: Any) -> None:
         """Emit float nodes from what `Island.to_relax` made of them; once more if again."""

@@ -27,9 +27,6 @@ from qcompile.targets.rules.operands import (
 )
 from qcompile.targets.rules.phases import find_merge, place_phases, planes, reordered
 
-THREAD_MACS = 1 << 19
-"""Multiply-accumulates above which a kernel is worth a launch of threads."""
-
 
 def emit_conv(node: ir.Node, emit: Emitter) -> None:
     """Emit a QConv over images."""
@@ -122,7 +119,7 @@ def _call(
     node: ir.Node, emit: Emitter, template: Any, constants: Sequence[Array], x: Buffer
 ) -> Buffer:
     """Emit the kernel of a node, with weight, bias and multiplier by output channel."""
-    parallel = emit.threads and template.macs() >= THREAD_MACS
+    parallel = emit.worth_launch(template.macs(), x)
     template = emit.tuned(dataclasses.replace(template, parallel=parallel))
     packed = template.pack(*constants, node.attributes["x_zero_point"].as_int())
     extra: list[Buffer | Array] = []

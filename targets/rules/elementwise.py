@@ -83,7 +83,7 @@ def _emit_chain(node: ir.Node, emit: Emitter) -> None:
         steps=tuple(_step(each, numbers) for each in chain),
         y=target,
         isa=emit.isa,
-        parallel=emit.worth_threads(target.layout.size),
+        parallel=emit.worth_threads(target.layout.size, *(buffer for buffer, _ in places)),
     )
     layout = emit.layout(y)
     buffer = emit.call(
@@ -173,7 +173,7 @@ def emit_lookup(node: ir.Node, emit: Emitter) -> None:
         zero_point=zero_point_of(y),
         axis=None if axis is None else axis % len(static_shape(x)),
         lanes=emit.isa.lanes,
-        parallel=emit.worth_threads(emit.layout(y).size),
+        parallel=emit.worth_threads(emit.layout(y).size, buffer),
     )
     template = template.on(emit.isa) or template
     emit.produce(node, template, [buffer, vector(node, 1)])

@@ -22,9 +22,11 @@ from qcompile.targets.kernels.float_matmul import FloatMatMul
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Layout
 from qcompile.targets.plan import static_shape
-from qcompile.targets.rules.conv import THREAD_MACS
 from qcompile.targets.rules.floats import PRODUCTS, function_name, runs
 from qcompile.targets.rules.operands import operand, optional
+
+IN_BYTES = 4
+"""How many products of 8 bits take as long as one of floats."""
 
 F32 = npt.NDArray[np.float32]
 
@@ -179,10 +181,10 @@ def emit_product(group: ProductGroup, emit: Emitter) -> None:
             end=group.end,
         )
         weight = np.ascontiguousarray(real(node, 1).T)[:, :, None, None]
-    parallel = emit.threads and template.macs() >= THREAD_MACS
+    x = emit.buffer(operand(node, 0), source)
+    parallel = emit.worth_launch(IN_BYTES * template.macs(), x)
     template = dataclasses.replace(template, parallel=parallel)
-    buffers: list[Buffer | Array] = [emit.buffer(operand(node, 0), source)]
-    buffers += template.pack(weight, _bias(group))
+    buffers: list[Buffer | Array] = [x, *template.pack(weight, _bias(group))]
     if residual is not None:
         assert isinstance(template, FloatConv)
         buffers.append(emit.buffer(residual, template.residual))
@@ -203,7 +205,7 @@ def emit_batch(group: ProductGroup, emit: Emitter) -> None:
     template = FloatMatMul.of(
         a, b, static_shape(y)[:-2], isa=emit.isa, end=group.end, added=residual is not None
     )
-    parallel = emit.threads and template.macs() >= THREAD_MACS
+    parallel = emit.worth_launch(IN_BYTES * template.macs(), left)
     template = dataclasses.replace(template, parallel=parallel)
     extra = [emit.plain(residual)] if residual is not None else []
     _produce(group, template, [left, right, *extra], emit)

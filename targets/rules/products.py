@@ -24,7 +24,7 @@ from qcompile.targets.kernels.scale_vector import ScaleVector
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Layout, round_up
 from qcompile.targets.plan import static_shape
-from qcompile.targets.rules.conv import THREAD_MACS, rows_layout
+from qcompile.targets.rules.conv import rows_layout
 from qcompile.targets.rules.operands import WIDEST, array, dtype_of, epilogue_of, operand
 
 INT32 = ir.DataType.INT32
@@ -119,7 +119,7 @@ def emit_dynamic_matmul(node: ir.Node, emit: Emitter) -> None:
         epilogue=Epilogue(dtype="float32", lo=lo, hi=hi),
         addend=True,
     )
-    parallel = emit.threads and template.macs() >= THREAD_MACS
+    parallel = emit.worth_launch(template.macs(), buffer)
     template = emit.tuned(dataclasses.replace(template, parallel=parallel))
     kernel = np.ascontiguousarray(weight.T)[:, :, None, None]
     sums = -weight.sum(axis=0, dtype=np.int32)
@@ -175,7 +175,7 @@ class _Product:
             isa=isa,
             epilogue=self.epilogue,
         )
-        parallel = emit.threads and kernel.macs() >= THREAD_MACS
+        parallel = emit.worth_launch(kernel.macs(), self.a)
         kernel = emit.tuned(dataclasses.replace(kernel, parallel=parallel))
         packing = PackRhs(
             b=view, dtype=dtype_of(self.b), isa=isa, width=kernel.width, parallel=parallel
