@@ -21,9 +21,10 @@ class FoldPad(ir.passes.InPlacePass):
     An AveragePool counts the padded zeros, so it becomes one with count_include_pad = 1.
 
     Kept: a Pad with another mode or another value than 0, of the batch or channel axis, by a
-    negative number, with a second user, or before a MaxPool (whose own padding never wins);
-    an AveragePool with pads of its own that it does not count, or with ceil_mode; and any
-    operator that has auto_pad (ResolveAutoPad runs first).
+    negative number, with a second user, of a convolution's weight, or before a MaxPool (whose
+    own padding never wins); an AveragePool with pads of its own that it does not count, with
+    ceil_mode, or whose pads would reach its kernel's size; and any operator that has auto_pad
+    (ResolveAutoPad runs first).
 
     Example:
         before:
@@ -47,7 +48,7 @@ class FoldPad(ir.passes.InPlacePass):
                 pads = [[each[axis] for axis in order] for each in pads]
             begins, ends = pads
             new = begins[2:] + ends[2:]
-            if any(begins[:2] + ends[:2]) or not new or not takes_pads(user, len(new) // 2):
+            if any(begins[:2] + ends[:2]) or not new or not takes_pads(user, new):
                 continue
             _fold(node, turn, user, new)
             modified = True
@@ -56,10 +57,12 @@ class FoldPad(ir.passes.InPlacePass):
 
 def readers(pad: ir.Node) -> tuple[ir.Node | None, ir.Node | None]:
     """Return the Transpose behind a Pad, if any, and the node that reads the image, if one."""
-    user = sole_user(pad.outputs[0])
-    if user is None or user.op_type != "Transpose":
-        return None, user
-    return user, sole_user(user.outputs[0])
+    turn, image = None, pad.outputs[0]
+    user = sole_user(image)
+    if user is not None and user.op_type == "Transpose":
+        turn, image = user, user.outputs[0]
+        user = sole_user(image)
+    return turn, user if user is not None and user.inputs[0] is image else None
 
 
 def zero_pads(node: ir.Node) -> list[list[int]] | None:
@@ -81,29 +84,37 @@ def zero_pads(node: ir.Node) -> list[list[int]] | None:
     return [begins, ends] if min(begins + ends) >= 0 and rank >= 3 else None
 
 
-def takes_pads(node: ir.Node, spatial_rank: int) -> bool:
-    """Whether this operator can take pads of zeros into its own."""
+def takes_pads(node: ir.Node, new: list[int]) -> bool:
+    """Whether this operator can take these pads of zeros into its own."""
     attributes = node.attributes
     auto = attributes.get("auto_pad")
     if node.op_type not in TAKERS or (auto is not None and auto.as_string() != "NOTSET"):
         return False
     own = attributes.get("pads")
-    if own is not None and len(own.as_ints()) != 2 * spatial_rank:
+    if own is not None and len(own.as_ints()) != len(new):
         return False
     if node.op_type == "Conv":
         return True
     ceil = attributes.get("ceil_mode")
     counts = attributes.get("count_include_pad")
     uncounted = own is not None and any(own.as_ints()) and not (counts and counts.as_int())
-    return not (ceil is not None and ceil.as_int()) and not uncounted
+    if (ceil is not None and ceil.as_int()) or uncounted:
+        return False
+    kernel = node.attributes["kernel_shape"].as_ints()
+    total = _total_pads(node, new)
+    return all(pad < size for pad, size in zip(total, [*kernel, *kernel], strict=True))
+
+
+def _total_pads(node: ir.Node, new: list[int]) -> list[int]:
+    """Return an operator's own pads and so much more."""
+    own = node.attributes.get("pads")
+    before = own.as_ints() if own is not None else [0] * len(new)
+    return [mine + more for mine, more in zip(before, new, strict=True)]
 
 
 def _fold(pad: ir.Node, turn: ir.Node | None, user: ir.Node, new: list[int]) -> None:
     """Let the user pad by so much more, and remove the Pad."""
-    own = user.attributes.get("pads")
-    before = own.as_ints() if own is not None else [0] * len(new)
-    total = [mine + more for mine, more in zip(before, new, strict=True)]
-    user.attributes["pads"] = ir.AttrInt64s("pads", total)
+    user.attributes["pads"] = ir.AttrInt64s("pads", _total_pads(user, new))
     if user.op_type == "AveragePool":
         user.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
     source = pad.inputs[0]

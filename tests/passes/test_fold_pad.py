@@ -23,10 +23,10 @@ CHANGES = {
         { y = Conv <pads = [2, 3, 4, 5]> (x, w) }""",
     ),
     "AveragePool counts what was padded": (
-        f"""g (float[1,2,5,5] x) => (float[1,2,8,10] y) <{PADS}>
-        {{ a = Pad(x, p)  y = AveragePool <kernel_shape = [2, 2]> (a) }}""",
-        """g (float[1,2,5,5] x) => (float[1,2,8,10] y)
-        { y = AveragePool <kernel_shape = [2, 2], pads = [1, 2, 3, 4],
+        f"""g (float[1,2,5,5] x) => (float[1,2,5,7] y) <{PADS}>
+        {{ a = Pad(x, p)  y = AveragePool <kernel_shape = [5, 5]> (a) }}""",
+        """g (float[1,2,5,5] x) => (float[1,2,5,7] y)
+        { y = AveragePool <kernel_shape = [5, 5], pads = [1, 2, 3, 4],
                            count_include_pad = 1> (x) }""",
     ),
     "through a Transpose": (
@@ -71,6 +71,21 @@ KEPT = {
         => (float[1,2,10,12] y) <{PADS}>
         {{ a = Pad(x, p)
            y = AveragePool <kernel_shape = [2, 2], pads = [1, 1, 1, 1]> (a) }}""",
+    "AveragePool whose kernel the pads would reach": """g (float[1,2,5,5] x)
+        => (float[1,2,6,7] y) <int64[8] p = {0, 0, 1, 1, 0, 0, 1, 1}>
+        { a = Pad(x, p)
+          y = AveragePool <kernel_shape = [2, 2], pads = [0, 0, 0, 1],
+                           count_include_pad = 1, strides = [1, 1]> (a) }""",
+    "AveragePool behind a Transpose whose kernel the pads would reach": """g
+        (float[1,5,5,2] x) => (float[1,2,8,8] y)
+        <int64[8] p = {0, 2, 2, 0, 0, 2, 2, 0}>
+        { a = Pad(x, p)  t = Transpose <perm = [0, 3, 1, 2]> (a)
+          y = AveragePool <kernel_shape = [2, 2]> (t) }""",
+    "of a weight": """g (float[1,2,5,5] x, float[3,2,1,1] w) => (float[1,3,3,3] y)
+        <int64[8] p = {0, 0, 1, 1, 0, 0, 1, 1}> { a = Pad(w, p)  y = Conv(x, a) }""",
+    "of a weight behind a Transpose": """g (float[1,2,5,5] x, float[3,1,1,2] w)
+        => (float[1,3,3,3] y) <int64[8] p = {0, 1, 1, 0, 0, 1, 1, 0}>
+        { a = Pad(w, p)  t = Transpose <perm = [0, 3, 1, 2]> (a)  y = Conv(x, t) }""",
     "auto_pad": f"""g (float[1,2,5,5] x, float[3,2,3,3] w) => (float[1,3,9,11] y) <{PADS}>
         {{ a = Pad(x, p)  y = Conv <auto_pad = "SAME_UPPER"> (a, w) }}""",
 }
