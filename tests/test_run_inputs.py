@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -64,6 +65,19 @@ def test_an_array_with_gaps_passes() -> None:
     x[1, 2] = np.nan
     with pytest.raises(CompileError, match=r"nan at \(1, 1\)"):
         check(x[:, ::2], "float32", (4, 3))
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "subclass", [np.asmatrix, lambda x: np.ma.array(x, mask=True)], ids=["matrix", "masked"]
+)
+def test_a_subclass_answers_for_its_data(subclass: Callable[..., object], size: int) -> None:
+    x = np.ones((1, size), np.float32)
+    check(subclass(x), "float32", (1, size))
+    x[0, -1] = np.nan
+    with pytest.raises(CompileError, match=rf"nan at \(0, {size - 1}\)"):
+        check(subclass(x), "float32", (1, size))
 
 
 @pytest.mark.parametrize(

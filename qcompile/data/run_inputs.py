@@ -67,9 +67,10 @@ def check_array(tensor: Tensor, array: object) -> None:
             hint="one run takes exactly the shape that was compiled (see `qcompile inspect`)",
         )
     if not _is_finite(array):
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        plain = np.asarray(array)
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(plain))[0])
         raise CompileError(
-            f"{array[index]} at {index}", where=where, hint="inputs must be finite numbers"
+            f"{plain[index]} at {index}", where=where, hint="inputs must be finite numbers"
         )
 
 
@@ -91,8 +92,10 @@ def _is_finite(array: npt.NDArray[Any]) -> bool:
     """Whether no number is NaN or infinite.
 
     Of a few numbers the sum says so, each times 2**-14: finite ones stay below the greatest,
-    an infinity or a NaN stays in it.
+    an infinity or a NaN stays in it. A subclass of ndarray (a matrix, a masked array) answers
+    for its data, which is what native code reads.
     """
+    array = np.asarray(array)
     if array.dtype.kind != "f":
         return True
     if array.size > SMALL or not array.size:
