@@ -324,10 +324,12 @@ def _composed(anchor: ir.Node, keep_float: KeepFloat) -> Iterator[ir.Node]:
     """Yield the nodes after a function of x that with it are one function of x still.
 
     So a Silu, Gelu or HardSwish that an exporter wrote as several nodes, x among their
-    operands more than once, is one table.
+    operands more than once, is one table. A function of constants alone has no x.
     """
-    (x,) = data_inputs(anchor)
-    nodes = [anchor]
+    data = data_inputs(anchor)
+    if len(data) != 1:
+        return
+    x, nodes = data[0], [anchor]
     while True:
         users = {use.node for use in nodes[-1].outputs[0].uses()}
         user = next(iter(users)) if len(users) == 1 else None

@@ -25,6 +25,12 @@ REGIONS = {
         {{ a = Conv(x, w)  y = Clip(a, l, h) }}""",
         ["Conv+Clip(x) [-1, 6] -> y"],
     ),
+    "a sum of constants, one of them quantized": (
+        f"""g ({IMAGE} x) => ({IMAGE} y)
+        <uint8 q = {{3}}, float s = {{0.5}}, uint8 z = {{0}}, float k = {{1.}}>
+        {{ d = DequantizeLinear(q, s, z)  a = Add(d, k)  y = Mul(x, a) }}""",
+        ["Add() -> a", "Mul(x, a) -> y"],
+    ),
     "clip with a computed bound": (
         f"""g ({IMAGE} x, float l) => ({IMAGE} y) <{SQUARE}>
         {{ a = Conv(x, w)  y = Clip(a, l) }}""",
