@@ -13,7 +13,6 @@ from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Layout
 from qcompile.targets.plan import static_shape
 from qcompile.targets.rules.operands import dtype_of, epilogue_of, operand, vector
-from qcompile.targets.rules.phases import PLANES
 
 
 def emit_resize(node: ir.Node, emit: Emitter) -> None:
@@ -21,8 +20,8 @@ def emit_resize(node: ir.Node, emit: Emitter) -> None:
     x, y = operand(node, 0), node.outputs[0]
     shape = static_shape(y)
     target = emit.layouts.get(y)
-    if target is None:  # floats; a few planes are not worth vectors of channels
-        image = len(shape) == 4 and shape[1] > PLANES
+    if target is None:  # floats: images as x is; one channel lies alike as rows
+        image = emit.layout(x).image and shape[1] > 1
         target = Layout.spatial(shape, emit.isa.channels) if image else Layout.rows(shape)
     template = Resize(
         x=as_images(emit.view(x)),

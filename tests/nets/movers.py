@@ -51,6 +51,14 @@ MORE = {
         g (float[1,3,6,7] x, float[20,3,3,3] w1, float[8,20,3,3] w2) => (float[1,8,10,12] y)
         { a = Conv <pads = [1, 1, 1, 1]> (x, w1)  r = Relu(a)
           u = Resize <mode = "linear"> (r, , twice)  y = Conv(u, w2) }""",
+    "linear, floats of a few channels": """
+        g (float[1,3,6,7] x, float[12,3,3,3] w1, float[3,12,1,1] w2) => (float[1,3,12,14] y)
+        { a = Conv <pads = [1, 1, 1, 1]> (x, w1)  r = Relu(a)  c = Conv(r, w2)
+          y = Resize <mode = "linear"> (c, , twice) }""",
+    "linear, floats of one channel": """
+        g (float[2,3,6,7] x, float[12,3,3,3] w1, float[1,12,1,1] w2) => (float[2,1,12,14] y)
+        { a = Conv <pads = [1, 1, 1, 1]> (x, w1)  r = Relu(a)  c = Conv(r, w2)
+          y = Resize <mode = "linear"> (c, , twice) }""",
     "linear, in rows": """
         g (float[2,5,12] x, float[12,20] w1, float[31,6] w2) => (float[2,5,6] y)
         { a = MatMul(x, w1)  r = Relu(a)
