@@ -127,7 +127,11 @@ def emit_in_place(node: ir.Node, function: str, emit: Emitter) -> bool:
     x, y = operand(node, 0), node.outputs[0]
     source, view = emit.origin(x)
     repeated = view.shape != static_shape(x)
-    if source.dtype != FLOAT or not repeated or not looked_through(y, repeated=True):
+    reader = sole_user(y)
+    chained = reader is not None and reader.op_type in FUNCTIONS and y.dtype == FLOAT
+    if source.dtype != FLOAT or not repeated:
+        return False
+    if not chained and not looked_through(y, repeated=True):
         return False
     size = emit.layout(source).size
     if size != math.prod(view.shape) or 0 in view.strides:

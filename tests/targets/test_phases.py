@@ -7,15 +7,20 @@ import dataclasses
 import numpy as np
 import pytest
 
+from qcompile.compiler import compile_model
+from qcompile.config import CompileConfig
+from qcompile.targets import TARGETS
 from qcompile.targets.isa import Isa
 from qcompile.targets.kernels.dense_conv import DenseConv
 from qcompile.targets.kernels.epilogue import Epilogue
 from qcompile.targets.kernels.view import View
 from qcompile.targets.layout import Halo, Layout
 from qcompile.targets.phases import Phases
+from tests.nets import net, samples
 from tests.targets.buffers import image
 from tests.targets.convolutions import Array, Data, reference, run, store
 from tests.targets.pairs import RUNNABLE
+from tests.targets.test_lowering import HERE, runnable
 
 KINDS = {
     "images": (Epilogue(dtype="uint8", zero_point=9, bounded=True), Halo(1, 0, 2, 1)),
@@ -100,3 +105,33 @@ def test_the_split_view_is_the_same_memory() -> None:
             index = (0, *place, 1, 1)
             start = split.offset + np.dot(index, split.strides)
             assert start == phases.at(0, 1, 1, channel)
+
+
+@pytest.mark.parametrize(
+    "functions",
+    [["Sigmoid"], ["Sigmoid", "Relu"], ["Relu", "Tanh"], ["Tanh", "Sigmoid", "Exp"]],
+    ids=" ".join,
+)
+def test_functions_of_planes_lie_where_the_convolution_stored_them(
+    functions: list[str],
+) -> None:
+    names = ["t", *(f"f{index}" for index in range(1, len(functions))), "y"]
+    chain = "  ".join(
+        f"{after} = {function}({before})"
+        for function, before, after in zip(functions, names, names[1:], strict=False)
+    )
+    model = net(
+        f"""g (float[1,5,6,7] x, float[12,5,3,3] w1, float[12,3,1,3] w2)
+            => (float[1,3,6,21] y)
+        {{ a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w1)  r = Relu(a)
+           t = ConvTranspose <strides = [1, 3]> (r, w2)  {chain} }}"""
+    )
+    given = samples(model, 3)
+    config = CompileConfig(recipe="static-int8")
+    compiled = compile_model(
+        model, runnable(TARGETS[HERE[0]]), calibration=given, config=config
+    )
+    kernels = [each["kernel"] for each in compiled.manifest["kernels"]]
+    assert "Move" not in kernels
+    assert kernels.count("FloatFunction") >= 1
+    assert compiled.validate(given)["oracle"]["bit_exact"]
