@@ -76,6 +76,7 @@ class Emitter:
         choices: What tuning logs say.
         tunable: The kernels that have tile sizes to choose.
         used: The records that chose some.
+        chained: What `rules.elementwise` knows of nodes that join the kernel of their reader.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Emitter:
         self.choices = choices
         self.tunable: list[Tunable] = []
         self.used: list[Record] = []
+        self.chained: dict[ir.Node, int] = {}
         self._graph = graph
         self._builder = relax.BlockBuilder()
         self._buffers: dict[ir.Value, Buffer] = {}

@@ -27,19 +27,36 @@ MOST_INPUTS = 4
 def emit_pairwise(node: ir.Node, emit: Emitter) -> None:
     """Emit a QAdd or QMul; either side may be broadcast. Chains of them are one kernel."""
     y = node.outputs[0]
-    if joins_next(node):
+    if joins_next(node, emit):
         emit.defer(y, y, emit.view(y), lambda: _emit_chain(node, emit))
     else:
         _emit_chain(node, emit)
 
 
-def joins_next(node: ir.Node) -> bool:
+def joins_next(node: ir.Node, emit: Emitter) -> bool:
     """Whether the only reader of a QAdd's or QMul's output computes it on its way."""
+    return _joined_inputs(node, emit) > 0
+
+
+def _joined_inputs(node: ir.Node, emit: Emitter) -> int:
+    """Return how many tensors a chain reads whose last node joins its reader; 0 for none.
+
+    Nodes are asked for in the order of the graph, and each is answered once.
+    """
+    if node not in emit.chained:
+        emit.chained[node] = _count(node, emit)
+    return emit.chained[node]
+
+
+def _count(node: ir.Node, emit: Emitter) -> int:
     user = _next(node)
-    if user is None or _inputs(node) >= MOST_INPUTS:
-        return False
+    if user is None:
+        return 0
+    producers = [operand(node, index).producer() for index in range(2)]
+    inputs = sum((before and _joined_inputs(before, emit)) or 1 for before in producers)
     others = [operand(user, index).producer() for index in range(2)]
-    return next(other for other in others if other and _next(other) is user) is node
+    first = next(other for other in others if other and _next(other) is user)
+    return inputs if inputs < MOST_INPUTS and first is node else 0
 
 
 def _next(node: ir.Node) -> ir.Node | None:
@@ -51,22 +68,16 @@ def _next(node: ir.Node) -> ir.Node | None:
     return user if static_shape(user.outputs[0]) == static_shape(y) else None
 
 
-def _inputs(node: ir.Node) -> int:
-    """Return how many tensors a chain that ends with a node reads at most."""
-    before = [_joined(operand(node, index)) for index in range(2)]
-    return sum(1 if each is None else _inputs(each) for each in before)
-
-
-def _joined(value: ir.Value) -> ir.Node | None:
+def _joined(value: ir.Value, emit: Emitter) -> ir.Node | None:
     """Return the node that gives a value, where its reader computes it."""
     node = value.producer()
-    return node if node is not None and joins_next(node) else None
+    return node if node is not None and joins_next(node, emit) else None
 
 
 def _emit_chain(node: ir.Node, emit: Emitter) -> None:
     """Emit the kernel of a chain that ends with a node."""
     y = node.outputs[0]
-    chain, values = _chain(node)
+    chain, values = _chain(node, emit)
     numbers = {value: index for index, value in enumerate(values)}
     numbers |= {each.outputs[0]: len(values) + i for i, each in enumerate(chain)}
     places = [emit.where(value) for value in values]
@@ -96,14 +107,14 @@ def _emit_chain(node: ir.Node, emit: Emitter) -> None:
     emit.define(y, buffer, layout)
 
 
-def _chain(node: ir.Node) -> tuple[list[ir.Node], list[ir.Value]]:
+def _chain(node: ir.Node, emit: Emitter) -> tuple[list[ir.Node], list[ir.Value]]:
     """Return the nodes of a chain, the given one last, and what it reads."""
     nodes: list[ir.Node] = []
     values: list[ir.Value] = []
     for index in range(2):
         value = operand(node, index)
-        before = _joined(value)
-        earlier, read = _chain(before) if before is not None else ([], [value])
+        before = _joined(value, emit)
+        earlier, read = _chain(before, emit) if before is not None else ([], [value])
         nodes += [each for each in earlier if each not in nodes]
         values += [each for each in read if each not in values]
     return [*nodes, node], values
