@@ -2,7 +2,9 @@
  *
  * Generated code calls __TVMBackendParallelLaunch(task, data, count): every task t of count gets
  * its part of the loop. Workers spin for a while after a loop, since the next one is near, and
- * then sleep. One launch at a time; one thread alone makes no worker.
+ * then sleep. A part that its worker has not begun when the caller is through with its own, the
+ * caller does too: a busy machine may run a worker late. One launch at a time; one thread alone
+ * makes no worker.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -21,7 +23,8 @@ typedef int (*task)(int, group*, void*);
 
 typedef struct {
   _Alignas(64) atomic_uint turn; /* raised once for every loop that this worker shares */
-  atomic_uint done;              /* the last turn that it ended */
+  atomic_uint taken;             /* the last turn whose part it, or the caller, has begun */
+  atomic_uint done;              /* the last turn whose part is done */
   atomic_int asleep;
   pthread_mutex_t lock;
   pthread_cond_t wake;
@@ -45,6 +48,18 @@ static inline void pause_briefly(void) {
 #endif
 }
 
+/* Says whether a worker's part of a turn is the asker's now: the first to ask has it. */
+static int take(worker* one, unsigned turn) {
+  unsigned before = turn - 1;
+  return atomic_compare_exchange_strong(&one->taken, &before, turn);
+}
+
+static int run_part(worker* one, unsigned turn) {
+  const int status = job.run(one->id, &job.all, job.data);
+  atomic_store_explicit(&one->done, turn, memory_order_release);
+  return status;
+}
+
 static unsigned next_turn(worker* self, unsigned seen) {
   for (int spin = 0; spin < SPINS; spin++) {
     const unsigned turn = atomic_load_explicit(&self->turn, memory_order_acquire);
@@ -63,8 +78,7 @@ static void* work(void* argument) {
   worker* const self = argument;
   for (unsigned seen = 0;;) {
     seen = next_turn(self, seen);
-    job.run(self->id, &job.all, job.data);
-    atomic_store_explicit(&self->done, seen, memory_order_release);
+    if (take(self, seen)) run_part(self, seen);
   }
   return 0;
 }
@@ -78,6 +92,7 @@ static void start(int count) {
     worker* const self = &workers[started];
     pthread_t thread;
     atomic_store(&self->turn, 0);
+    atomic_store(&self->taken, 0);
     atomic_store(&self->done, 0);
     atomic_store(&self->asleep, 0);
     pthread_mutex_init(&self->lock, 0);
@@ -103,7 +118,11 @@ static int launch(task run, void* data, int count) {
     pthread_cond_signal(&self->wake);
     pthread_mutex_unlock(&self->lock);
   }
-  const int status = run(0, &job.all, data);
+  int status = run(0, &job.all, data);
+  for (int i = 0; i < count - 1; i++) {
+    const unsigned turn = atomic_load(&workers[i].turn);
+    if (take(&workers[i], turn)) status |= run_part(&workers[i], turn);
+  }
   for (int i = 0; i < count - 1; i++) {
     worker* const self = &workers[i];
     const unsigned turn = atomic_load(&self->turn);
